@@ -1,0 +1,41 @@
+import pytest
+
+import zoo
+
+
+def test_the_ladder_is_listed_in_its_order():
+    assert zoo.list_models("mnist_*") == [
+        "mnist_fc",
+        "mnist_cnn_conv1",
+        "mnist_cnn_conv2",
+        "mnist_cnn_relu",
+        "mnist_cnn_dropout",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: zoo.create_model("mnist_cnn_rely"), "did you mean mnist_cnn_relu"),
+        (lambda: zoo.create_model("mnist_fc", unit=3), "no argument 'unit'; expected"),
+        (lambda: zoo.create_model("mnist_fc", "served"), "no form 'served'"),
+        (lambda: zoo.create_model("mnist_cnn_conv2", input_shape=(12, 12, 1)), "smallest are 16x16"),
+        (lambda: zoo.create_model("mnist_cnn_conv2", pooling="medium"), "'medium'; expected max or average"),
+        (lambda: zoo.create_model("mnist_cnn_conv2", dropout=1.0), "1.0; expected a fraction"),
+        (lambda: zoo.register_model("mnist_fc")(lambda: None), "registered already"),
+    ],
+)
+def test_a_wrong_call_is_one_clear_sentence(call, says):
+    with pytest.raises(zoo.ZooError, match=says):
+        call()
+
+
+def test_the_smallest_input_builds():
+    assert zoo.create_model("mnist_cnn_conv2", input_shape=(16, 16, 1)).get_layer("pool2").output.shape[1:3] == (1, 1)
+
+
+def test_arguments_reach_the_network():
+    model = zoo.create_model("mnist_cnn_conv1", filters=[3], dense_units=[], activation="relu")
+    # The text's small example: 24x24 convolution pooled to 12x12, three filters, 432 inputs to ten outputs.
+    assert model.get_layer("flatten").output.shape == (None, 432)
+    assert model.count_params() == 3 * 26 + 432 * 10 + 10 == 4_408

@@ -1,0 +1,1 @@
+"""What is done to a network: recipes, data, training, tracking, tuning, release, and the command `zoo`."""

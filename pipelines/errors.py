@@ -1,0 +1,13 @@
+"""The exceptions that a user of the pipelines is meant to see, each one clear sentence."""
+
+
+class PipelineError(Exception):
+    """It failed: the message names the value, what was expected and what to do. The command ends with status 1."""
+
+    status = 1
+
+
+class UsageError(PipelineError):
+    """It was called wrongly. The command ends with status 2."""
+
+    status = 2

@@ -1,0 +1,152 @@
+"""From a recipe to a trained network: the one path that `zoo train` and every trial of a search take."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import zoo
+from pipelines.augmentation import make_augmentation
+from pipelines.datasets import Dataset, Split
+from pipelines.errors import UsageError
+from pipelines.recipes import Optimizer, Recipe, Schedule
+
+# Several steps in one graph call: on two cores a third more images/s than a call a step.
+MOST_STEPS_PER_CALL = 40
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network and how it got there."""
+
+    model: keras.Model
+    history: dict[str, list[float]] = field(repr=False)
+    """`loss`, `accuracy`, `val_loss`, `val_accuracy`, one value an epoch."""
+
+    @property
+    def validation_accuracy(self) -> float:
+        """At the last epoch, whose weights the model has; 0 to 1."""
+        return self.history["val_accuracy"][-1]
+
+
+def build_network(recipe: Recipe, data: Dataset) -> keras.Model:
+    """The recipe's network for the dataset's images and classes, with weights drawn from the recipe's seed.
+
+    Raises ZooError for a network or an argument that the zoo does not have.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        return zoo.create_model(
+            recipe.network.name,
+            input_shape=data.input_shape,
+            classes=len(data.class_names),
+            **recipe.network.arguments,
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def fit(recipe: Recipe, data: Dataset, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Fitted:
+    """Train the recipe's network on the training images; validation is measured after every epoch.
+
+    The same recipe, seed included, gives the same numbers on one machine. The test images are not touched.
+    """
+    model = build_network(recipe, data)
+    steps = steps_per_epoch(recipe, data)
+    model.compile(
+        optimizer=_optimizer(recipe.optimizer, _learning_rate(recipe, steps)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        # Keras takes whole calls only: a divisor, or the last call of an epoch would eat into the next one's steps.
+        steps_per_execution=max(n for n in range(1, MOST_STEPS_PER_CALL + 1) if steps % n == 0),
+        # XLA compiles convolutions for the CPU into code several times slower than TensorFlow's own kernels.
+        jit_compile=bool(tf.config.list_physical_devices("GPU")),
+    )
+    history = model.fit(
+        training_batches(recipe, data.train),
+        epochs=recipe.epochs,
+        steps_per_epoch=steps,
+        shuffle=False,
+        validation_data=(data.validation.images, data.validation.labels),
+        validation_batch_size=500,
+        callbacks=[StopOnNaN(), *callbacks],
+        verbose=0,
+    )
+    return Fitted(model, {name: [float(v) for v in values] for name, values in history.history.items()})
+
+
+def steps_per_epoch(recipe: Recipe, data: Dataset) -> int:
+    """Full batches in the training images. What is left over waits for another epoch's order.
+
+    Raises UsageError for a batch larger than the training set.
+    """
+    if recipe.batch_size > len(data.train):
+        raise UsageError(f"batch_size is {recipe.batch_size}; {data.name} has {len(data.train)} training images.")
+    return len(data.train) // recipe.batch_size
+
+
+def training_batches(recipe: Recipe, split: Split) -> tf.data.Dataset:
+    """All epochs' batches in one stream: (images float32 [batch, height, width, channels], labels int64 [batch]).
+
+    Order and augmentation are functions of (seed, epoch, step) alone, whatever the number of threads.
+    """
+    images, labels = tf.constant(split.images), tf.constant(split.labels)
+    augment = make_augmentation(recipe.augmentation)
+    fold = tf.random.experimental.stateless_fold_in
+    run_seed = tf.constant([recipe.seed, 0], tf.int32)
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        epoch_seed = fold(run_seed, epoch)
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(split)), epoch_seed)
+        batches = tf.data.Dataset.from_tensor_slices(order).batch(recipe.batch_size, drop_remainder=True)
+        return batches.enumerate(start=1).map(lambda step, chosen: (fold(epoch_seed, step), chosen))
+
+    def prepare(seed: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return augment(tf.cast(tf.gather(images, chosen), tf.float32), seed), tf.gather(labels, chosen)
+
+    seeds_and_indices = tf.data.Dataset.range(recipe.epochs).flat_map(one_epoch)
+    batches = seeds_and_indices.map(prepare, num_parallel_calls=2).prefetch(8)
+    options = tf.data.Options()
+    # Its thread is waited for when the iterator goes, which can take seconds: long for a short run.
+    options.autotune.enabled = False
+    return batches.with_options(options)
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """End a run whose loss is no number any more: nothing that follows can mend it."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Stop after the epoch in which it happened, so that the epoch's numbers are still recorded."""
+        if not np.isfinite((logs or {}).get("loss", 0.0)):
+            self.model.stop_training = True
+
+
+def _learning_rate(recipe: Recipe, steps: int) -> Any:
+    """A number, or a Keras schedule over the run's steps."""
+    schedule: Schedule = recipe.schedule
+    peak, warmup, total = recipe.optimizer.learning_rate, round(schedule.warmup_epochs * steps), recipe.epochs * steps
+    if schedule.name == "constant" and not warmup:
+        return peak
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else peak,
+        # From the warm-up's end; "constant" is a cosine that never falls (alpha 1).
+        decay_steps=max(total - warmup, 1),
+        alpha=1.0 if schedule.name == "constant" else 0.0,
+        warmup_target=peak if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def _optimizer(choice: Optimizer, learning_rate: Any) -> keras.optimizers.Optimizer:
+    decay = choice.weight_decay or None
+    match choice.name:
+        case "sgd":
+            return keras.optimizers.SGD(learning_rate, momentum=choice.momentum, weight_decay=decay)
+        case "adam":
+            return keras.optimizers.Adam(learning_rate, weight_decay=decay)
+        case "adamw":
+            return keras.optimizers.AdamW(learning_rate, weight_decay=choice.weight_decay)

@@ -1,0 +1,41 @@
+"""`python -m serving.model_server --port=... --rest_api_port=... --model_config_file=...`"""
+
+import importlib.metadata
+import logging
+import signal
+import sys
+
+from serving.errors import ServingError
+from serving.model_server.flags import FlagError, ignored_flags, parse_flags, usage
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the server; returns the exit status: 0 stopped as asked, 1 could not start, 2 wrong flags."""
+    if "--help" in arguments:
+        print(usage())
+        return 0
+    try:
+        flags = parse_flags(arguments)
+    except FlagError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if flags.version:
+        print(f"TensorFlow ModelServer: conv-zoo {importlib.metadata.version('conv-zoo')}")
+        print(f"TensorFlow Library: {importlib.metadata.version('tensorflow')}")
+        return 0
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("serving").setLevel(logging.INFO)
+    # Blocked before any library starts a thread, so that all threads inherit it and one can wait for the signals.
+    stop_signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
+    try:
+        from serving.model_server.server import run
+
+        return run(flags, ignored_flags(arguments), stop_signals)
+    except ServingError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,31 @@
+"""The answers that both transports give: model status and metadata, as TensorFlow Serving's messages."""
+
+from typing import Any
+
+from serving.model_server.manager import ModelManager
+from serving.protos import get_model_metadata_pb2, get_model_status_pb2
+
+
+def status_response(manager: ModelManager, name: str, version: int | None, label: str | None) -> Any:
+    """GetModelStatusResponse: every version, newest first, or the one that is asked for."""
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for number, state, error in manager.states(name, version, label):
+        status = response.model_version_status.add(version=number, state=int(state))
+        status.status.SetInParent()
+        if error is not None:
+            status.status.error_code = error.code.value[0]
+            status.status.error_message = error.wire_message
+    return response
+
+
+def metadata_response(manager: ModelManager, name: str, version: int | None, label: str | None) -> Any:
+    """GetModelMetadataResponse with a loaded version's signatures in `signature_def`."""
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    with manager.lease(name, version, label) as (number, servable):
+        response.model_spec.name = name
+        response.model_spec.version.value = number
+        for key, signature in servable.signatures.items():
+            signatures.signature_def[key].CopyFrom(signature)
+    response.metadata["signature_def"].Pack(signatures)
+    return response

@@ -1,0 +1,83 @@
+"""Does a SavedModel answer as the network it was made from? Asked in a fresh process that loads nothing else.
+
+`python -m serving.verify FOLDER` loads it as a model server does and compares all three signatures with the reference
+outputs that lie beside it; it ends with status 0, or 1 and a sentence.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from serving.artifact import EXTRA, LABELS, REFERENCE
+from serving.errors import ServingError
+from serving.quiet import import_tensorflow
+
+TOLERANCE = 1e-5
+
+
+def verify_in_fresh_process(folder: Path) -> None:
+    """Raise ServingError with the reason unless the SavedModel reproduces its reference outputs to 1e-5."""
+    command = [sys.executable, "-m", "serving.verify", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines() or [f"the process ended with status {done.returncode}"]
+        raise ServingError(f"The export does not answer as the network does: {reason[-1]}")
+
+
+def verify(folder: Path) -> None:
+    """Compare in this process. Raises ServingError."""
+    import_tensorflow()
+    import tensorflow as tf
+
+    from serving.model_server.session import SavedModelSession, SessionOptions
+    from serving.model_server.signatures import Servable
+
+    with np.load(folder / EXTRA / REFERENCE, allow_pickle=False) as reference:
+        images, encoded, expected = (reference[key] for key in ("image", "image_bytes", "probabilities"))
+    labels = np.array((folder / LABELS).read_text("utf-8").splitlines()).astype("S").astype(object)
+    encoded = encoded.astype(object)
+    feature = tf.train.Feature
+    examples = np.array(
+        [
+            tf.train.Example(
+                features=tf.train.Features(
+                    feature={"image/encoded": feature(bytes_list=tf.train.BytesList(value=[png]))}
+                )
+            ).SerializeToString()
+            for png in encoded
+        ],
+        dtype=object,
+    )
+    servable = Servable(SavedModelSession(folder, SessionOptions()))
+    class_id = expected.argmax(axis=1)
+    for signature, inputs in (("serving_default", {"image": images}), ("predict_bytes", {"image_bytes": encoded})):
+        outputs = servable.predict(signature, inputs)
+        _close(outputs["probabilities"], expected, f"{signature}: probabilities")
+        _equal(outputs["class_id"], class_id, f"{signature}: class_id")
+        _equal(outputs["label"], labels[class_id], f"{signature}: label")
+    ranked = servable.predict("classify", {"inputs": examples})
+    order = np.argsort(-expected, axis=1, kind="stable")
+    _close(ranked["scores"], np.take_along_axis(expected, order, axis=1), "classify: scores")
+    _equal(ranked["classes"][:, 0], labels[order[:, 0]], "classify: first class")
+
+
+def _close(received: np.ndarray, expected: np.ndarray, what: str) -> None:
+    if received.shape != expected.shape:
+        raise ServingError(f"{what} have the shape {received.shape}, expected {expected.shape}.")
+    difference = float(np.abs(received - expected).max())
+    if not difference <= TOLERANCE:
+        raise ServingError(f"{what} differ by up to {difference:.2g}, at most {TOLERANCE:g} is allowed.")
+
+
+def _equal(received: np.ndarray, expected: np.ndarray, what: str) -> None:
+    if not np.array_equal(received, expected):
+        raise ServingError(f"{what} is {list(received)}, expected {list(expected)}.")
+
+
+if __name__ == "__main__":
+    try:
+        verify(Path(sys.argv[1]))
+    except ServingError as error:
+        sys.exit(str(error))

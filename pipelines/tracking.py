@@ -47,15 +47,19 @@ def connect() -> MlflowClient:
 
     Several processes that initialise one SQLite file at once corrupt it, so that happens under a lock.
     """
-    uri = tracking_uri()
+    uri, given = tracking_uri(), "MLFLOW_TRACKING_URI" in os.environ
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    client = MlflowClient()
+    if not given:
+        # MLflow sets the variable too; left there, it would be taken for the user's wish from now on.
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if not uri.startswith("sqlite:"):
+        return MlflowClient()
     try:
-        if uri.startswith("sqlite:"):
-            home().mkdir(parents=True, exist_ok=True)
-            with FileLock(home() / "mlflow.lock"):
-                client.search_experiments(max_results=1)
+        home().mkdir(parents=True, exist_ok=True)
+        with FileLock(home() / "mlflow.lock"):
+            client = MlflowClient()
+            client.search_experiments(max_results=1)
     except OSError as error:
         raise PipelineError(f"The tracking store {uri} cannot be made: {error}.") from error
     return client

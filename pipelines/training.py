@@ -66,13 +66,14 @@ def fit(recipe: Recipe, data: Dataset, callbacks: Iterable[keras.callbacks.Callb
         # XLA compiles convolutions for the CPU into code several times slower than TensorFlow's own kernels.
         jit_compile=bool(tf.config.list_physical_devices("GPU")),
     )
+    # Or Keras makes the optimizer's variables while it traces the step, and has to trace it twice: a second each time.
+    model.optimizer.build(model.trainable_variables)
     history = model.fit(
         training_batches(recipe, data.train),
         epochs=recipe.epochs,
         steps_per_epoch=steps,
         shuffle=False,
-        validation_data=(data.validation.images, data.validation.labels),
-        validation_batch_size=500,
+        validation_data=_validation_batches(data.validation),
         callbacks=[StopOnNaN(), *callbacks],
         verbose=0,
     )
@@ -110,8 +111,17 @@ def training_batches(recipe: Recipe, split: Split) -> tf.data.Dataset:
 
     seeds_and_indices = tf.data.Dataset.range(recipe.epochs).flat_map(one_epoch)
     batches = seeds_and_indices.map(prepare, num_parallel_calls=2).prefetch(8)
+    return _without_autotune(batches)
+
+
+def _validation_batches(split: Split) -> tf.data.Dataset:
+    whole = tf.data.Dataset.from_tensor_slices((tf.constant(split.images), tf.constant(split.labels)))
+    return _without_autotune(whole.batch(500))
+
+
+def _without_autotune(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Autotune's thread is waited for whenever an iterator goes: a tenth of a second an epoch, seconds at the end."""
     options = tf.data.Options()
-    # Its thread is waited for when the iterator goes, which can take seconds: long for a short run.
     options.autotune.enabled = False
     return batches.with_options(options)
 

@@ -32,3 +32,5 @@ def import_tensorflow() -> None:
             raise
         finally:
             os.dup2(terminal, 2)
+    # It warns of retracing whenever a process builds several networks, as a search does by nature.
+    tf.get_logger().setLevel("ERROR")

@@ -110,6 +110,17 @@ class ModelRepository:
         model.model_version_policy.specific.versions[:] = sorted(set(labels.values()))
         model.version_labels.clear()
         model.version_labels.update(labels)
+        self._write(config)
+
+    def ensure_config(self) -> Path:
+        """The path of `models.config`, which is made, serving nothing yet, where there is none."""
+        with self.lock():
+            if not self.config_file.exists():
+                self._write(self._read())
+        return self.config_file
+
+    def _write(self, config: Any) -> None:
+        config.model_config_list.SetInParent()  # an empty list is a config too; an empty file is none
         draft = self.config_file.with_suffix(".draft")
         draft.write_text(text_format.MessageToString(config), "utf-8")
         _flush(draft)

@@ -1,0 +1,45 @@
+"""The command `zoo`. Each module holds a group of commands; heavy imports happen inside the commands."""
+
+import os
+import sys
+
+import typer
+
+from pipelines.cli import catalogue, quickstart, release, serve, train, tune, ui
+from pipelines.cli.console import fail
+from pipelines.errors import PipelineError
+from serving.errors import ServingError
+
+app = typer.Typer(
+    name="zoo",
+    help="The classic convolutional networks: train, track, tune, publish, serve, ask.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+for module in (quickstart, catalogue, train, tune, release, serve, ui):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line. What the user can mend ends in one sentence and status 1 or 2, never in a traceback."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    try:
+        app()
+    except PipelineError as error:
+        fail(str(error), error.status)
+    except ServingError as error:
+        fail(str(error), 1)
+    except KeyboardInterrupt:
+        fail("Interrupted.", 130)
+    except Exception as error:
+        if not _is_zoo_error(error):
+            raise
+        fail(str(error), 2)
+
+
+def _is_zoo_error(error: Exception) -> bool:
+    """Whether the zoo raised it; asked without importing the zoo, which imports Keras."""
+    registry = sys.modules.get("zoo.registry")
+    return registry is not None and isinstance(error, registry.ZooError)

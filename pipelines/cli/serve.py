@@ -1,0 +1,110 @@
+"""`zoo serve` and `zoo predict`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.console import out, percent, print_json
+from pipelines.cli.train import JsonOption
+from pipelines.errors import PipelineError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+GRPC_PORT, REST_PORT = 8500, 8501  # TensorFlow Serving's
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    # The flags are TensorFlow Serving's, which are not read as Typer reads options.
+    unparsed = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command(context_settings=unparsed)(serve)
+    app.command()(predict)
+
+
+def serve(context: typer.Context) -> None:
+    """Start the local model server; it takes TensorFlow Serving's flags (zoo serve --help lists them)."""
+    import sys
+
+    from pipelines.home import models_config
+    from serving.model_server.__main__ import main
+
+    flags = list(context.args)
+    given = {flag.lstrip("-").partition("=")[0] for flag in flags}
+    if not given & {"model_config_file", "model_name", "model_base_path", "help", "version"}:
+        if not models_config().is_file():
+            raise PipelineError(
+                f"Nothing is published yet ({models_config()} does not exist); run zoo train, then zoo publish."
+            )
+        flags.append(f"--model_config_file={models_config()}")
+        if "model_config_file_poll_wait_seconds" not in given:
+            flags.append("--model_config_file_poll_wait_seconds=1")  # so that what is published is served at once
+    if "rest_api_port" not in given:
+        flags.append(f"--rest_api_port={REST_PORT}")
+    sys.exit(main(flags))
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files, or folders of them.")],
+    model: Annotated[str | None, typer.Option(help="Served model; by default the one that was published.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Ask this version rather than a label.")] = None,
+    label: Annotated[str, typer.Option(help="Ask the version with this label.")] = "stable",
+    rest: Annotated[bool, typer.Option("--rest", help="Ask over REST rather than gRPC.")] = False,
+    server: Annotated[
+        str | None, typer.Option(help="HOST:PORT; by default this machine's 8500, or 8501 for REST.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for an answer.")] = 30.0,
+    invert: Annotated[bool, typer.Option("--invert", help="Swap light and dark, for dark ink on light paper.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a model server what is on some images."""
+    from serving.client import connect
+    from serving.images import find_images, read_as_png
+
+    files = find_images(images)
+    encoded = [read_as_png(file, invert=invert) for file in files]
+    address = server or f"localhost:{REST_PORT if rest else GRPC_PORT}"
+    if rest and "://" not in address:
+        address = f"http://{address}"
+    name = model or _only_model()
+    answers = []
+    with connect(address, timeout) as client:
+        for first in range(0, len(encoded), BATCH):
+            inputs = {"image_bytes": encoded[first : first + BATCH]}
+            outputs = client.predict(name, inputs, signature="predict_bytes", version=version, label=label)
+            for file, text, shares in zip(files[first:], outputs["label"], outputs["probabilities"], strict=False):
+                answers.append((file, str(text), shares))
+    if as_json:
+        print_json(
+            [{"image": str(file), "label": text, "probabilities": shares.tolist()} for file, text, shares in answers]
+        )
+        return
+    out.print(_table(answers))
+
+
+BATCH = 64
+
+
+def _only_model() -> str:
+    """The one model in this project's `models.config`."""
+    from pipelines.home import models_folder
+    from serving.repository import ModelRepository
+
+    names = list(ModelRepository(models_folder()).served())
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise UsageError("Which model? Nothing is published here; name one that the server has with --model.")
+    raise UsageError(f"Which model? {', '.join(names)} are published; name one with --model.")
+
+
+def _table(answers: "list[tuple[Path, str, np.ndarray[Any, Any]]]") -> Table:
+    """Label, its probability, and the probabilities of all classes where they fit in a line."""
+    classes = len(answers[0][2])
+    shown = [str(i) for i in range(classes)] if classes <= 10 else []
+    table = Table("image", "label", "probability", *shown)
+    for file, text, shares in answers:
+        table.add_row(file.name, text, percent(float(shares.max())), *(f"{share:.3f}" for share in shares if shown))
+    return table

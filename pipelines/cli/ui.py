@@ -1,0 +1,54 @@
+"""`zoo ui`."""
+
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.console import out
+from pipelines.errors import PipelineError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(ui)
+
+
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+) -> None:
+    """Open MLflow's UI on this project's runs (Ctrl-C ends it)."""
+    from serving.ports import is_free
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith(("http://", "https://")):
+        out.print(f"The runs are on a tracking server with a UI of its own: {uri}")
+        return
+    if not is_free(host, port):
+        raise PipelineError(f"Port {port} of {host} is taken; choose another with --port.")
+    from pipelines.home import home
+    from pipelines.tracking import connect, tracking_uri
+
+    connect()  # initialises a store that is not there yet, under its lock
+    out.print(f"MLflow's UI on {tracking_uri()}: [bold]http://{host}:{port}[/bold]  (Ctrl-C ends it)")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
+    command += [
+        "--artifacts-destination",
+        str(home() / "mlruns"),
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    # Without its job runner, which nothing here needs, the server takes 0.5 GB rather than 1.3.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with subprocess.Popen(command, env=environment) as server:
+        try:
+            sys.exit(server.wait())
+        except KeyboardInterrupt:
+            server.wait()  # the terminal's Ctrl-C has reached it too

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich import box
+from rich.table import Column, Table
 
 from pipelines.cli.console import out, percent, print_json
 from pipelines.cli.train import JsonOption
@@ -84,7 +85,8 @@ def predict(
     out.print(_table(answers))
 
 
-BATCH = 64
+BATCH = 64  # images per request
+MOST_COLUMNS = 10
 
 
 def _only_model() -> str:
@@ -101,10 +103,21 @@ def _only_model() -> str:
 
 
 def _table(answers: "list[tuple[Path, str, np.ndarray[Any, Any]]]") -> Table:
-    """Label, its probability, and the probabilities of all classes where they fit in a line."""
+    """The label of each image and the probabilities (percent) of its classes, or of the likeliest where many."""
     classes = len(answers[0][2])
-    shown = [str(i) for i in range(classes)] if classes <= 10 else []
-    table = Table("image", "label", "probability", *shown)
+    columns = Column("image", overflow="fold"), Column("label", no_wrap=True)
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    if classes > MOST_COLUMNS:
+        table.add_column("probability", no_wrap=True)
+        for file, text, shares in answers:
+            table.add_row(file.name, text, percent(float(shares.max())))
+        return table
+    for i in range(classes):
+        table.add_column(str(i), justify="right", no_wrap=True)
     for file, text, shares in answers:
-        table.add_row(file.name, text, percent(float(shares.max())), *(f"{share:.3f}" for share in shares if shown))
+        likeliest = shares.argmax()
+        cells = [f"{100 * share:.1f}" for share in shares]
+        cells[likeliest] = f"[bold]{cells[likeliest]}[/bold]"
+        table.add_row(file.name, f"[bold]{text}[/bold]", *cells)
+    table.title = "probabilities in percent"
     return table

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipelines.cli.console import err, out, percent, print_json
 from pipelines.cli.train import JsonOption, RecipeArgument, SetOption, resolve_recipe
@@ -72,7 +72,11 @@ def run_search(recipe: "Recipe", trials: int, seed: int) -> "Search":
 def _table(found: "Search") -> Table:
     """The trials, best first; a column for each field that was searched."""
     fields = list(found.best.settings)
-    table = Table("trial", "validation accuracy", *fields, "run")
+    last = [name.rpartition(".")[2] for name in fields]
+    # In full only where the last part alone would not tell: a table has to fit into a terminal.
+    heads = [part if last.count(part) == 1 else name for name, part in zip(fields, last, strict=True)]
+    table = Table("trial", "accuracy", *(Column(head, overflow="fold") for head in heads), Column("run", no_wrap=True))
+    table.title = "trials, by validation accuracy"
     for trial in sorted(found.trials, key=lambda t: -(t.validation_accuracy or 0.0)):
         score = "failed" if trial.validation_accuracy is None else percent(trial.validation_accuracy)
         style = "bold" if trial is found.best else None

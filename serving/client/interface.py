@@ -96,6 +96,7 @@ class Client(ABC):
 
     def refused(self, model: str, message: str) -> ServingError:
         """The error for a request that the server understood and turned down, with its own words."""
+        message = (message.strip().splitlines() or ["no reason given"])[0]  # what follows are places in the graph
         hint = ""
         if "Servable not found" in message or "Unrecognized servable version label" in message:
             hint = " `zoo publish` gives it a version to serve."

@@ -1,0 +1,85 @@
+import pytest
+
+from serving.errors import ServingError
+from serving.model_server.config import parse_config
+from serving.repository import ModelRepository
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return ModelRepository(tmp_path / "models")
+
+
+def add(repository, name="digits", run_id="r1", version=1):
+    staged = repository.staging_folder(name, run_id)
+    (staged / "assets.extra").mkdir(parents=True)
+    (staged / "assets.extra" / "lineage.json").write_text(f'{{"run_id": "{run_id}"}}')
+    return repository.commit(staged, version)
+
+
+def test_versions_appear_by_their_number_and_are_found_by_their_run(repository):
+    assert repository.versions("digits") == []
+    add(repository, run_id="r1", version=2)
+    add(repository, run_id="r2", version=10)
+    assert repository.versions("digits") == [2, 10]
+    assert repository.find_version("digits", "r2") == 10
+    assert repository.find_version("digits", "r3") is None
+
+
+def test_what_an_interrupted_publisher_left_is_no_version_and_is_cleared_away(repository):
+    abandoned = repository.staging_folder("digits", "dead")
+    abandoned.mkdir()
+    assert repository.versions("digits") == []
+    add(repository)
+    assert [path.name for path in (repository.root / "digits").iterdir()] == ["1"]
+
+
+def test_a_published_version_is_never_replaced(repository):
+    folder = add(repository, run_id="r1")
+    with pytest.raises(ServingError, match="exists already"):
+        add(repository, run_id="r2")
+    assert repository.find_version("digits", "r1") == 1
+    assert folder.is_dir()
+
+
+def test_the_model_server_reads_what_is_served(repository):
+    for version in (1, 2, 3):
+        add(repository, run_id=f"r{version}", version=version)
+    add(repository, "letters")
+    repository.serve("digits", {"stable": 1, "candidate": 3})
+    repository.serve("letters", {"stable": 1})
+    assert repository.served() == {"digits": {"stable": 1, "candidate": 3}, "letters": {"stable": 1}}
+    assert "versions: 2" not in repository.config_file.read_text()
+    parse_config(repository.config_file.read_text())
+    repository.serve("digits", {"stable": 2})
+    assert repository.served()["digits"] == {"stable": 2}
+    assert repository.served()["letters"] == {"stable": 1}
+
+
+def test_nothing_can_be_served_that_is_not_there(repository):
+    add(repository)
+    with pytest.raises(ServingError, match=r"no version 2 to serve as 'stable'; it has \[1\]"):
+        repository.serve("digits", {"stable": 2})
+    assert repository.served() == {}
+
+
+def test_an_empty_config_can_be_made_for_a_server_to_watch(repository):
+    path = repository.ensure_config()
+    parse_config(path.read_text())
+    assert repository.served() == {}
+    add(repository)
+    repository.serve("digits", {"stable": 1})
+    assert repository.ensure_config() == path
+    assert repository.served() == {"digits": {"stable": 1}}
+
+
+def test_a_broken_config_is_one_sentence(repository):
+    repository.ensure_config().write_text("model_config_list { confi")
+    with pytest.raises(ServingError, match=r"models\.config cannot be read.*mend it or delete it"):
+        repository.served()
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden"])
+def test_a_model_name_cannot_lead_out_of_the_repository(repository, name):
+    with pytest.raises(ServingError, match="is no model name"):
+        repository.staging_folder(name, "r1")

@@ -14,7 +14,7 @@ setup: $(STAMP)  ## Make .venv and install the locked versions
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
-	  echo "Conv Zoo needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing)." \
+	  echo "Conv Zoo needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is $$($(PYTHON) -c 'import platform; print("Python " + platform.python_version())' 2>/dev/null || echo missing)." \
 	       "Install one, or name it: make PYTHON=/path/to/python3.12 setup" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock

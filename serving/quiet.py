@@ -10,13 +10,13 @@ def import_tensorflow() -> None:
     """Import TensorFlow, keeping from the terminal what its C++ parts print on the way.
 
     They write to the process's standard error before any log level applies (a machine without a GPU gets six lines
-    about it). What they wrote is shown after all when the import fails. Set TF_CPP_MIN_LOG_LEVEL to see everything.
+    about it). What they wrote is shown after all when the import fails; TF_CPP_MIN_LOG_LEVEL=0 shows everything.
     """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0" or "tensorflow" in sys.modules:
         import tensorflow  # noqa: F401
 
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     with tempfile.TemporaryFile() as caught, contextlib.ExitStack() as undo:
         terminal = os.dup(2)

@@ -10,6 +10,8 @@ from pipelines.cli.console import fail
 from pipelines.errors import PipelineError
 from serving.errors import ServingError
 
+INTERRUPTED = 130  # as shells have it: 128 + SIGINT
+
 app = typer.Typer(
     name="zoo",
     help="The classic convolutional networks: train, track, tune, publish, serve, ask.",
@@ -31,8 +33,10 @@ def main() -> None:
         fail(str(error), error.status)
     except ServingError as error:
         fail(str(error), 1)
-    except KeyboardInterrupt:
-        fail("Interrupted.", 130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # Typer turns Ctrl-C into this, without a word
+            fail("Interrupted.", INTERRUPTED)
+        raise
     except Exception as error:
         if not _is_zoo_error(error):
             raise

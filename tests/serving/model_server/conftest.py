@@ -223,7 +223,8 @@ class Servers:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._numbers = itertools.count()
-        self._running: list[tuple[ModelServer, Client]] = []
+        self._running: list[ModelServer] = []
+        self._clients: list[Client] = []
 
     def write(self, models: str) -> None:
         """Puts a new config in place by one rename, as a publisher does."""
@@ -239,14 +240,20 @@ class Servers:
         server = ModelServer(parse_flags([*arguments, "--max_num_load_retries=0", *flags]))
         client = Client(grpc_port, rest_port)
         server.start()
-        self._running.append((server, client))
+        self._running.append(server)
+        self._clients.append(client)
         return client
 
     def stop(self, *, drained: bool = True) -> None:
-        for server, client in self._running:
+        """Stops the servers; the clients stay open, for a test may still be reading an answer."""
+        for server in self._running:
             assert server.stop() is drained
-            client.close()
         self._running.clear()
+
+    def close(self) -> None:
+        self.stop()
+        for client in self._clients:
+            client.close()
 
 
 @pytest.fixture
@@ -254,7 +261,7 @@ def servers(tmp_path: Path, library: Library):
     """Servers of one test's own."""
     servers = Servers(tmp_path)
     yield servers
-    servers.stop()
+    servers.close()
 
 
 @pytest.fixture(scope="session")

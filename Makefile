@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Named after the state that it stands for: another Python, lock or pyproject.toml makes set-up run again.
+# Set-up runs again when the lock or pyproject.toml is newer than this; for another Python: make clean first.
 STAMP := .venv/.installed
 
 help:  ## Show what there is

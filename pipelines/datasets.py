@@ -6,7 +6,6 @@ then downloaded by Keras.
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,14 +118,16 @@ def _npz(name: str, image_shape: tuple[int, ...], classes: int) -> tuple[Split, 
             if missing:
                 raise PipelineError(f"{path} lacks the array {missing[0]}; expected {', '.join(KEYS)}. {remedy}")
             arrays = {key: file[key] for key in KEYS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except PipelineError:
+        raise
+    except Exception as error:  # a damaged archive surfaces as whatever of a dozen errors its reader raises
         raise PipelineError(f"{path} is truncated or no .npz file ({error}). {remedy}") from error
 
     def split(part: str) -> Split:
         images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if images.shape[1:] == image_shape and len(image_shape) == 2:
             images = images[..., np.newaxis]
-        if images.shape[1:3] != image_shape[:2] or images.ndim != 4 or images.dtype != np.uint8:
+        if images.shape[1:] != (*image_shape, 1)[:3] or images.dtype != np.uint8:
             expected = f"uint8 images of {'x'.join(map(str, image_shape))}"
             raise PipelineError(f"{path}: x_{part} is {images.dtype} {images.shape}; expected {expected}. {remedy}")
         labels = labels.reshape(-1) if labels.shape[1:] == (1,) else labels
@@ -144,11 +145,8 @@ def _npz(name: str, image_shape: tuple[int, ...], classes: int) -> tuple[Split, 
 def _find(filename: str) -> Path:
     """The dataset's file in ZOO_DATA_DIR or Keras's cache, or downloaded there."""
     folder = os.environ.get("ZOO_DATA_DIR")
-    if folder:
-        path = Path(folder) / filename
-        if not path.is_file():
-            raise PipelineError(f"{path} does not exist; put {filename} there, or unset ZOO_DATA_DIR to download it.")
-        return path
+    if folder and (Path(folder) / filename).is_file():
+        return Path(folder) / filename
     keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     path = keras_home / "datasets" / filename
     if path.is_file():
@@ -160,7 +158,7 @@ def _find(filename: str) -> Path:
         getattr(keras.datasets, path.stem).load_data()
     except Exception as error:
         raise PipelineError(
-            f"{filename} is neither in ZOO_DATA_DIR (not set) nor at {path}, and the download failed "
+            f"{filename} is neither in ZOO_DATA_DIR ({folder or 'not set'}) nor at {path}, and the download failed "
             f"({' '.join(str(error).split())[:200]}); put the file into a folder and set ZOO_DATA_DIR to it."
         ) from error
     return path

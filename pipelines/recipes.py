@@ -106,6 +106,8 @@ class Range(_Strict):
             raise ValueError(f"min ({self.min}) must be below max ({self.max})")
         if self.sampling == "log" and self.min <= 0:
             raise ValueError(f"a log range starts above zero, min is {self.min}")
+        if self.sampling == "log" and self.step is not None and self.step <= 1:
+            raise ValueError(f"the step of a log range is a factor above 1, received {self.step}")
         return self
 
 
@@ -158,7 +160,8 @@ class Recipe(_Strict):
         stream = io.StringIO()
         yaml = YAML()
         yaml.default_flow_style = None  # lists of numbers on one line
-        yaml.dump(self.model_dump(mode="json", exclude_defaults=True), stream)
+        # Defaults too: a run's recipe must mean the same when they have changed.
+        yaml.dump(self.model_dump(mode="json", exclude_none=True), stream)
         return stream.getvalue()
 
 
@@ -220,14 +223,15 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
 def _set(fields: Any, dotted: str, value: Any, recipe: str) -> None:
     """Set a nested field in place; only `network.arguments` may gain new names."""
-    *parents, last = dotted.split(".")
+    # The names below `search` are dotted themselves.
+    *parents, last = dotted.split(".", 1) if dotted.startswith("search.") else dotted.split(".")
     node, reached = fields, ""
     for part in parents:
         node, reached = _step(node, part, dotted, recipe), f"{reached}{part}."
     if isinstance(node, list):
         _step(node, last, dotted, recipe)
         node[int(last)] = copy.deepcopy(value)
-    elif isinstance(node, dict) and (last in node or reached == "network.arguments."):
+    elif isinstance(node, dict) and (last in node or reached in ("network.arguments.", "search.")):
         node[last] = copy.deepcopy(value)
     else:
         _step(node, last, dotted, recipe)
@@ -236,7 +240,7 @@ def _set(fields: Any, dotted: str, value: Any, recipe: str) -> None:
 def _step(node: Any, part: str, dotted: str, recipe: str) -> Any:
     if isinstance(node, dict) and part in node:
         return node[part]
-    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+    if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
         return node[int(part)]
     known = (
         list(node) if isinstance(node, dict) else [str(i) for i in range(len(node))] if isinstance(node, list) else []

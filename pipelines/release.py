@@ -61,8 +61,13 @@ def publish(run: Run, label: Label | None = None, on_step: Callable[[Step], None
         if version is None:
             version = _add_version(client, repository, run, recipe, on_step)
         on_step("serve")
-        labels = repository.served().get(recipe.name, {})
-        chosen = label or (CANDIDATE if labels.get(STABLE, version) != version else STABLE)
+        existing = repository.versions(recipe.name)
+        # A folder that somebody took away can be served no more.
+        labels = {k: v for k, v in repository.served().get(recipe.name, {}).items() if v in existing}
+        is_stable = labels.get(STABLE) == version
+        if is_stable and label == CANDIDATE:
+            raise UsageError(f"{recipe.name} version {version} is the stable one; make another version stable first.")
+        chosen = label or (STABLE if is_stable or existing == [version] else CANDIDATE)
         # A version has one label: what was the candidate and becomes stable is no candidate any more.
         labels = {name: number for name, number in labels.items() if number != version}
         repository.serve(recipe.name, {**labels, chosen: version})

@@ -55,9 +55,10 @@ def connect() -> MlflowClient:
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     if not uri.startswith("sqlite:"):
         return MlflowClient()
+    database = Path(uri.removeprefix("sqlite:///"))
     try:
-        home().mkdir(parents=True, exist_ok=True)
-        with FileLock(home() / "mlflow.lock"):
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(database.with_suffix(".lock")):
             client = MlflowClient()
             client.search_experiments(max_results=1)
     except OSError as error:
@@ -164,7 +165,11 @@ def find_run(reference: str, kind: Kind | None = None) -> Run:
     """
     client = connect()
     with contextlib.suppress(MlflowException):
-        return client.get_run(reference)
+        run = client.get_run(reference)
+        found_kind = run.data.tags.get("zoo.kind")
+        if kind is None or found_kind == kind:
+            return run
+        raise UsageError(f"Run {reference} is no {kind} run but {found_kind or 'one that this project did not make'}.")
     runs = [run for run in search_runs() if kind is None or run.data.tags["zoo.kind"] == kind]
     named = [r for r in runs if r.data.tags.get("zoo.recipe") == reference and r.info.status == "FINISHED"]
     if named:
@@ -216,8 +221,8 @@ def download_model(run: Run, folder: Path) -> Path:
 
 def _experiment(client: MlflowClient, name: str) -> str:
     """The id of an experiment, made on first use (another process may be making it)."""
-    # SQLite's default is a folder below the working directory of whoever came first.
-    local = tracking_uri().startswith("sqlite:")
+    # A tracking server has a place of its own; a database's default is below the working directory of who came first.
+    local = not tracking_uri().startswith(("http://", "https://"))
     location = (home() / "mlruns" / name).as_uri() if local else None
     for _ in range(2):
         existing = client.get_experiment_by_name(name)

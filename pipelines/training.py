@@ -11,7 +11,7 @@ import tensorflow as tf
 import zoo
 from pipelines.augmentation import make_augmentation
 from pipelines.datasets import Dataset, Split
-from pipelines.errors import UsageError
+from pipelines.errors import PipelineError, UsageError
 from pipelines.recipes import Optimizer, Recipe, Schedule
 
 # Several steps in one graph call: on two cores a third more images/s than a call a step.
@@ -35,17 +35,23 @@ class Fitted:
 def build_network(recipe: Recipe, data: Dataset) -> keras.Model:
     """The recipe's network for the dataset's images and classes, with weights drawn from the recipe's seed.
 
-    Raises ZooError for a network or an argument that the zoo does not have.
+    Raises ZooError or UsageError for a network or an argument that the zoo does not have or cannot use.
     """
+    network = recipe.network
+    reserved = {"name", "form", "input_shape", "classes"} & set(network.arguments)
+    if reserved:
+        raise UsageError(f"network.arguments.{reserved.pop()} cannot be set: the recipe's other fields decide it.")
     keras.utils.set_random_seed(recipe.seed)
     keras.config.set_dtype_policy(recipe.precision)
     try:
         return zoo.create_model(
-            recipe.network.name,
-            input_shape=data.input_shape,
-            classes=len(data.class_names),
-            **recipe.network.arguments,
+            network.name, input_shape=data.input_shape, classes=len(data.class_names), **network.arguments
         )
+    except zoo.ZooError:
+        raise
+    except (TypeError, ValueError, ArithmeticError) as error:  # Keras's own complaints about an argument's value
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UsageError(f"{network.name} cannot be built with {network.arguments}: {reason}.") from error
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -53,7 +59,8 @@ def build_network(recipe: Recipe, data: Dataset) -> keras.Model:
 def fit(recipe: Recipe, data: Dataset, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Fitted:
     """Train the recipe's network on the training images; validation is measured after every epoch.
 
-    The same recipe, seed included, gives the same numbers on one machine. The test images are not touched.
+    The same recipe, seed included, gives the same numbers on one machine. The test images are not touched. Raises
+    PipelineError for a run that diverges, UsageError or ZooError for an impossible recipe.
     """
     model = build_network(recipe, data)
     steps = steps_per_epoch(recipe, data)
@@ -77,6 +84,11 @@ def fit(recipe: Recipe, data: Dataset, callbacks: Iterable[keras.callbacks.Callb
         callbacks=[StopOnNaN(), *callbacks],
         verbose=0,
     )
+    if not np.isfinite(history.history["loss"][-1]):
+        raise PipelineError(
+            f"The loss of {recipe.name} became {history.history['loss'][-1]} in epoch {len(history.epoch)}; try a "
+            f"smaller optimizer.learning_rate than {recipe.optimizer.learning_rate:g}."
+        )
     return Fitted(model, {name: [float(v) for v in values] for name, values in history.history.items()})
 
 

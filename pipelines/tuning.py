@@ -12,7 +12,6 @@ from typing import Any
 
 import keras
 import keras_tuner
-import numpy as np
 from keras_tuner.engine.trial import Trial as TunerTrial
 from keras_tuner.errors import FailedTrialError
 
@@ -144,9 +143,10 @@ class _Tuner(keras_tuner.RandomSearch):
             recipe = self.recipe.override({**settings, "search": {}})
             with track(recipe, "trial", name=f"trial {number}", parent=self.parent.id) as run:
                 run_id = run.id
-                fitted = fit(recipe, self.data, [EpochLog(run)])
-                if not np.isfinite(fitted.history["loss"][-1]):
-                    raise PipelineError("the loss became NaN; a smaller learning rate may help")
+                same = recipe.dataset == self.recipe.dataset  # the dataset can be searched over too
+                data = self.data if same else load_dataset(recipe.dataset.name, recipe.dataset.validation)
+                run.log_dataset(data)
+                fitted = fit(recipe, data, [EpochLog(run)])
         except Exception as error:
             self._end(Trial(number, run_id, settings, error=f"{type(error).__name__}: {error}"))
             raise FailedTrialError(str(error)) from error

@@ -25,7 +25,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
     Raises ServingError for a path that does not exist and for a folder without images.
     """
-    known = Image.registered_extensions()
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from serving.client import Client, VersionStatus, connect
 from serving.errors import ServingError
@@ -22,6 +23,7 @@ class LocalServer:
     rest_address: str
     """http://HOST:PORT"""
     process: "subprocess.Popen[bytes]"
+    log: Path
 
     def wait_for(self, model: str, version: int, seconds: float = 60.0) -> None:
         """Return once a version is served. Raises ServingError if it cannot be, or is not in time."""
@@ -29,14 +31,19 @@ class LocalServer:
         with connect(self.grpc_address, timeout=5.0) as client:
             while time.monotonic() < deadline:
                 if self.process.poll() is not None:
-                    raise ServingError(f"The model server ended with status {self.process.returncode}.")
+                    raise self._failed(f"The model server ended with status {self.process.returncode}.")
                 found = _status(client, model, version)
                 if found and found.error:
-                    raise ServingError(f"The model server cannot load {model} version {version}: {found.error}.")
+                    raise self._failed(f"The model server cannot load {model} version {version}: {found.error}.")
                 if found and found.state == "AVAILABLE":
                     return
                 time.sleep(0.05)
-        raise ServingError(f"The model server did not serve {model} version {version} within {seconds:g} s.")
+        raise self._failed(f"The model server did not serve {model} version {version} within {seconds:g} s.")
+
+    def _failed(self, sentence: str) -> ServingError:
+        """The error with what the server logged last."""
+        lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+        return ServingError(f"{sentence} It logged last: {' / '.join(lines[-3:])}")
 
 
 def _status(client: Client, model: str, version: int) -> VersionStatus | None:
@@ -49,20 +56,13 @@ def _status(client: Client, model: str, version: int) -> VersionStatus | None:
 
 @contextlib.contextmanager
 def local_server(flags: Sequence[str]) -> Iterator[LocalServer]:
-    """Start `python -m serving.model_server` with these flags on free ports; when the block ends it ends.
-
-    What it logs is shown if the block raises ServingError.
-    """
+    """Start `python -m serving.model_server` with these flags on free ports; when the block ends it ends."""
     grpc_port, rest_port = free_ports(2)
     command = [sys.executable, "-m", "serving.model_server", f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
-    with tempfile.TemporaryFile() as log:
+    with tempfile.NamedTemporaryFile(prefix="model_server_", suffix=".log") as log:
         process = subprocess.Popen([*command, *flags], stdout=log, stderr=log)
         try:
-            yield LocalServer(f"127.0.0.1:{grpc_port}", f"http://127.0.0.1:{rest_port}", process)
-        except ServingError as error:
-            log.seek(0)
-            lines = log.read().decode("utf-8", "replace").strip().splitlines()
-            raise ServingError(f"{error} It logged last: {' / '.join(lines[-3:])}") from error
+            yield LocalServer(f"127.0.0.1:{grpc_port}", f"http://127.0.0.1:{rest_port}", process, Path(log.name))
         finally:
             process.terminate()
             try:

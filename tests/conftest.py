@@ -10,6 +10,9 @@ import pytest
 from pipelines.recipes import load_recipe
 from serving.quiet import import_tensorflow
 
+# The user's own state is out of the tests' reach; this is before any fixture, whatever its scope.
+for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "ZOO_HOME"):
+    os.environ.pop(name, None)
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the same numbers with and without a GPU
 
@@ -29,8 +32,7 @@ def small_recipe():
 def _own_environment(monkeypatch, tmp_path):
     """No test reads or writes the user's state."""
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
-    for name in ("MLFLOW_TRACKING_URI", "ZOO_DATA_DIR", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("ZOO_DATA_DIR", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -29,16 +29,6 @@ DROPOUT = (
 )
 
 
-def _normal(outputs: float, initialization: str) -> dict[str, Any]:
-    """Initialisers of a hidden layer: network3's N(0, 1/n_out) weights and N(0, 1) biases, or a Keras one by name."""
-    if initialization == "paper":
-        return {
-            "kernel_initializer": keras.initializers.RandomNormal(stddev=math.sqrt(1.0 / outputs)),
-            "bias_initializer": keras.initializers.RandomNormal(stddev=1.0),
-        }
-    return {"kernel_initializer": initialization}
-
-
 def network3(
     *,
     name: str,

@@ -1,6 +1,7 @@
 """The command `zoo`. Each module holds a group of commands; heavy imports happen inside the commands."""
 
 import os
+import signal
 import sys
 
 import typer
@@ -27,23 +28,26 @@ for module in (quickstart, catalogue, train, tune, release, serve, ui):
 def main() -> None:
     """Run the command line. What the user can mend ends in one sentence and status 1 or 2, never in a traceback."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # so that what has to be cleared away at Ctrl-C is here too
     try:
         app()
     except PipelineError as error:
         fail(str(error), error.status)
-    except ServingError as error:
+    except (ServingError, OSError) as error:
         fail(str(error), 1)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # Typer turns Ctrl-C into this, without a word
             fail("Interrupted.", INTERRUPTED)
         raise
     except Exception as error:
-        if not _is_zoo_error(error):
-            raise
-        fail(str(error), 2)
+        if _is(error, "zoo.registry", "ZooError"):
+            fail(str(error), 2)
+        if _is(error, "mlflow.exceptions", "MlflowException"):
+            fail(f"MLflow's store does not do as asked: {' '.join(str(error).split())[:400]}", 1)
+        raise
 
 
-def _is_zoo_error(error: Exception) -> bool:
-    """Whether the zoo raised it; asked without importing the zoo, which imports Keras."""
-    registry = sys.modules.get("zoo.registry")
-    return registry is not None and isinstance(error, registry.ZooError)
+def _is(error: Exception, module: str, name: str) -> bool:
+    """Whether the error is of a class in a heavy module, asked without importing that."""
+    return module in sys.modules and isinstance(error, getattr(sys.modules[module], name))

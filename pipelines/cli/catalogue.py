@@ -31,7 +31,7 @@ def models(
             [
                 {
                     "name": spec.name,
-                    "parameters": zoo.create_model(spec.name, "serving").count_params(),
+                    "parameters": _parameters(spec.name),
                     "input_shape": spec.input_shape,
                     "classes": spec.classes,
                     "paper": vars(spec.paper),
@@ -45,7 +45,7 @@ def models(
     for spec in specs:
         accuracy = "" if spec.paper.test_accuracy is None else f"{spec.paper.test_accuracy:.2f} %"
         shape = "x".join(map(str, spec.input_shape))
-        table.add_row(spec.name, shape, f"{zoo.create_model(spec.name, 'serving').count_params():,}", accuracy)
+        table.add_row(spec.name, shape, f"{_parameters(spec.name):,}", accuracy)
     out.print(table)
 
 
@@ -61,3 +61,12 @@ def recipes(as_json: JsonOption = False) -> None:
     for recipe in found:
         table.add_row(recipe.name, recipe.network.name, recipe.dataset.name, str(recipe.epochs), recipe.description)
     out.print(table)
+
+
+def _parameters(name: str) -> int:
+    """Trainable parameters of a network's serving form at its paper's shape."""
+    import math
+
+    import zoo
+
+    return sum(math.prod(weight.shape) for weight in zoo.create_model(name, "serving").trainable_weights)

@@ -83,7 +83,7 @@ def quickstart(
     for command, what in (
         ("zoo ui", "see the runs, their curves and figures in MLflow"),
         (f"zoo tune {RECIPE} --trials 10", "search for better settings"),
-        ("zoo serve", "serve the model; then, elsewhere: zoo predict IMAGE.png"),
+        ("zoo serve", "serve it; then, elsewhere: zoo predict docs/images/seven.png"),
     ):
         out.print(f"  [bold].venv/bin/{command}[/bold]   {what}")
 

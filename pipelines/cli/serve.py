@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
+from rich.markup import escape
 from rich.table import Column, Table
 
 from pipelines.cli.console import out, percent, print_json
@@ -75,6 +76,8 @@ def predict(
         for first in range(0, len(encoded), BATCH):
             inputs = {"image_bytes": encoded[first : first + BATCH]}
             outputs = client.predict(name, inputs, signature="predict_bytes", version=version, label=label)
+            if not {"label", "probabilities"} <= set(outputs):
+                raise PipelineError(f"{name} answers with {sorted(outputs)}; expected label and probabilities.")
             for file, text, shares in zip(files[first:], outputs["label"], outputs["probabilities"], strict=False):
                 answers.append((file, str(text), shares))
     if as_json:
@@ -110,7 +113,7 @@ def _table(answers: "list[tuple[Path, str, np.ndarray[Any, Any]]]") -> Table:
     if classes > MOST_COLUMNS:
         table.add_column("probability", no_wrap=True)
         for file, text, shares in answers:
-            table.add_row(file.name, text, percent(float(shares.max())))
+            table.add_row(escape(file.name), escape(text), percent(float(shares.max())))
         return table
     for i in range(classes):
         table.add_column(str(i), justify="right", no_wrap=True)
@@ -118,6 +121,6 @@ def _table(answers: "list[tuple[Path, str, np.ndarray[Any, Any]]]") -> Table:
         likeliest = shares.argmax()
         cells = [f"{100 * share:.1f}" for share in shares]
         cells[likeliest] = f"[bold]{cells[likeliest]}[/bold]"
-        table.add_row(file.name, f"[bold]{text}[/bold]", *cells)
+        table.add_row(escape(file.name), f"[bold]{escape(text)}[/bold]", *cells)
     table.title = "probabilities in percent"
     return table

@@ -50,8 +50,6 @@ def ui(
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # A session of its own, so that the server's workers can be ended with it, however this command is ended.
     server = subprocess.Popen(command, env=environment, start_new_session=True)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(server.wait())
     except KeyboardInterrupt:

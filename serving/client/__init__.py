@@ -17,7 +17,8 @@ __all__ = ["Client", "GrpcClient", "RestClient", "Signature", "TensorInfo", "Ver
 def connect(address: str, timeout: float = 30.0) -> Client:
     """A client of the server at `address`: HOST:PORT of its gRPC port, or the http(s) URL of its REST port.
 
-    `timeout`, in seconds, holds for each call. No connection is made yet.
+    `timeout`, in seconds, holds for each gRPC call, and over REST for each wait for the server. No connection is made
+    yet.
     """
     if address.startswith(("http://", "https://")):
         return RestClient(address, timeout)

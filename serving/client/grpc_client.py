@@ -24,9 +24,14 @@ class GrpcClient(Client):
 
     def __init__(self, address: str, timeout: float) -> None:
         super().__init__(address, timeout)
-        # gRPC's own limit is 4 MB, less than a batch of photographs.
-        unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        self._channel = grpc.insecure_channel(address, options=unlimited)
+        options = [
+            # gRPC's own limit is 4 MB, less than a batch of photographs.
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            # A proxy for the world outside must not catch requests to a server on this machine.
+            ("grpc.enable_http_proxy", 0),
+        ]
+        self._channel = grpc.insecure_channel(address, options=options)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._model = model_service_pb2_grpc.ModelServiceStub(self._channel)
 

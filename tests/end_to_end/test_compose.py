@@ -38,6 +38,8 @@ def test_serving_flags_are_ones_that_the_local_server_takes_too(compose):
     flags = parse_flags([flag.replace("${ZOO_HOME:-${PWD}/artifacts}", "/a") for flag in
                          compose["services"]["tensorflow-serving"]["command"]])  # fmt: skip
     assert flags.model_config_file == "/a/models/models.config"
+    # models.config has labels, which TensorFlow Serving without this flag refuses at start-up.
+    assert flags.allow_version_labels_for_unavailable_models
 
 
 @pytest.mark.parametrize("service", ["tensorflow-serving", "tensorflow-serving-cpu", "mlflow"])

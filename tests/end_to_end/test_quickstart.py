@@ -55,17 +55,37 @@ def start(*arguments):
 
 
 @pytest.mark.usefixtures("store")
-def test_ctrl_c_while_training_ends_in_one_line_and_a_killed_run():
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_ended_while_training_it_says_so_in_one_line_and_in_the_run(end):
     process = start("train", "digits_cnn", "--set", "epochs=5000")
     while not any("val_loss" in run.data.metrics for run in search_runs()):
         assert process.poll() is None
         time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(end)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "Error: Interrupted."
     assert "Traceback" not in err
     assert [run.info.status for run in search_runs()] == ["KILLED"]
+
+
+def test_a_server_that_was_started_ends_with_the_command_that_is_terminated(published_home):
+    code = """
+import time
+from pipelines import cli
+from serving.local_server import local_server
+@cli.app.command()
+def hold():
+    with local_server(["--model_name=none", "--model_base_path=/nowhere"]) as server:
+        print(server.process.pid, flush=True)
+        time.sleep(600)
+cli.main()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code, "hold"], stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(process.stdout.readline()))
+    process.terminate()
+    assert process.wait(timeout=60) == 130
+    assert psutil.wait_procs([child], timeout=30)[1] == []
 
 
 @pytest.mark.usefixtures("store")

@@ -47,10 +47,12 @@ def test_a_mistake_is_one_sentence_and_no_traceback(zoo_command, arguments, stat
 
 
 def test_a_missing_dataset_names_file_and_remedy(zoo_command, monkeypatch, tmp_path, store):
+    (tmp_path / "mnist.npz").write_bytes(b"PK")
     monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
     status, _, err = zoo_command("train", "mnist_cnn")
     assert status == 1
-    assert f"{tmp_path / 'mnist.npz'} does not exist" in err
+    assert f"{tmp_path / 'mnist.npz'} is truncated" in err
+    assert "point ZOO_DATA_DIR to a folder with a good mnist.npz" in err
 
 
 @pytest.mark.usefixtures("store")

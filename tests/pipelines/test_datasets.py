@@ -1,3 +1,4 @@
+import contextlib
 import os
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def test_mnist_file_is_read_from_the_folder(tmp_path, monkeypatch):
         ({"y_train": np.zeros(19, np.uint8)}, r"y_train is uint8 \(19,\); expected 20 whole numbers"),
         ({"y_test": np.zeros(10)}, "y_test is float64"),
         ({"x_test": None}, "lacks the array x_test"),
+        ({"x_test": np.zeros((10, 28, 28, 3), np.uint8)}, r"x_test is uint8 \(10, 28, 28, 3\)"),
     ],
 )
 def test_broken_arrays_are_one_sentence_with_file_and_remedy(tmp_path, monkeypatch, change, says):
@@ -112,10 +114,36 @@ def test_truncated_file(tmp_path, monkeypatch, size):
         load_dataset("mnist")
 
 
-def test_missing_file(tmp_path, monkeypatch):
+def test_a_folder_without_the_file_leaves_it_to_keras_cache(tmp_path, monkeypatch):
+    (tmp_path / "keras" / "datasets").mkdir(parents=True)
+    np.savez(tmp_path / "keras" / "datasets" / "mnist.npz", **arrays())
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
-    with pytest.raises(PipelineError, match=r"mnist\.npz does not exist; put mnist\.npz there"):
+    assert len(load_dataset("mnist", validation=5).train) == 15
+
+
+def test_an_array_in_place_of_an_archive(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
+    with (tmp_path / "mnist.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(PipelineError, match=r"truncated or no \.npz file"):
         load_dataset("mnist")
+
+
+def test_flipped_bytes_never_give_a_traceback(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
+    path = tmp_path / "mnist.npz"
+    np.savez_compressed(path, **arrays())
+    whole, seed = path.read_bytes(), 20_261_121
+    print(f"seed {seed}")
+    random = np.random.default_rng(seed)
+    for _ in range(200):
+        broken = bytearray(whole)
+        for place in random.integers(0, len(whole), 3):
+            broken[place] ^= int(random.integers(1, 256))
+        path.write_bytes(broken)
+        with contextlib.suppress(PipelineError):
+            load_dataset("mnist", validation=5)
 
 
 def test_failed_download_is_one_sentence(tmp_path, monkeypatch):

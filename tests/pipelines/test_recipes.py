@@ -52,6 +52,18 @@ def test_any_field_can_be_overridden_and_the_original_stays():
     assert "pooling" not in recipe.network.arguments
 
 
+def test_the_search_space_can_be_overridden_too():
+    recipe = load_recipe("digits_cnn").override({"search.optimizer.learning_rate": {"min": 1, "max": 2}})
+    assert recipe.search["optimizer.learning_rate"].max == 2
+
+
+def test_the_file_of_a_run_names_defaults_too():
+    """Or an old run's recipe would change with them."""
+    text = load_recipe("digits_cnn").to_yaml()
+    for field in ("seed: 1", "precision: float32", "loss: crossentropy"):
+        assert field in text
+
+
 def test_flat_names_are_those_that_override_takes():
     recipe = load_recipe("digits_cnn")
     values = {name: value for name, value in recipe.flat().items() if value is not None}
@@ -71,6 +83,8 @@ def test_flat_names_are_those_that_override_takes():
         ({"augmentation.7.degrees": 1}, "'7' is unknown; expected one of 0, 1, 2, 3"),
         ({"epochs": 1.5}, "'epochs'.*received 1.5"),
         ({"epochs.x": 1}, "it has no parts"),
+        ({"augmentation.²": 1}, "'²' is unknown"),
+        ({"search.epochs": {"min": 1, "max": 9, "sampling": "log", "step": 0.5}}, "factor above 1, received 0.5"),
         ({"search": {"epochs": {"min": 3, "max": 1}}}, r"'search.epochs'.*min \(3\) must be below max"),
         ({"search": {"epochs": {"min": 0, "max": 1, "sampling": "log"}}}, "log range starts above zero"),
     ],

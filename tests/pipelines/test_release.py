@@ -84,6 +84,13 @@ def test_first_version_is_stable_and_the_next_a_candidate(published):
     assert promoted.version == 2
     assert repository().served() == {"digits_cnn": {"stable": 2}}
     assert connect().get_registered_model("digits_cnn").aliases == {"stable": 2}
+    with pytest.raises(UsageError, match="version 2 is the stable one; make another version stable first"):
+        publish(find_run(run.id), "candidate")
+
+    # A served folder that somebody took away does not stand in the way.
+    shutil.rmtree(promoted.folder)
+    assert publish(find_run(published.run.run_id)).label == "stable"
+    assert repository().served() == {"digits_cnn": {"stable": 1}}
 
 
 @pytest.mark.usefixtures("home", "unverified")
@@ -148,6 +155,18 @@ def test_swapped_labels_are_not_published(home, published, monkeypatch):
     with pytest.raises(ServingError, match="serving_default: label is"):
         publish(find_run(published.run.run_id))
     assert repository().versions("digits_cnn") == []
+
+
+@pytest.mark.usefixtures("home")
+def test_a_run_of_another_kind_or_of_somebody_else(published):
+    with track(published.run.recipe, "search") as search:
+        pass
+    with pytest.raises(UsageError, match="is no train run but search"):
+        find_run(search.id, "train")
+    client = connect()
+    foreign = client.create_run("0")
+    with pytest.raises(UsageError, match="one that this project did not make"):
+        find_run(foreign.info.run_id, "train")
 
 
 def test_a_run_without_a_network(home, published):

@@ -3,7 +3,7 @@ import pytest
 
 import zoo
 from pipelines.datasets import load_dataset
-from pipelines.errors import UsageError
+from pipelines.errors import PipelineError, UsageError
 from pipelines.training import build_network, fit, steps_per_epoch, training_batches
 
 
@@ -82,7 +82,8 @@ def test_schedules(recipe, data, schedule, expected):
 
 def test_a_loss_that_is_no_number_ends_the_run(recipe, data):
     recipe = recipe.override({"optimizer": {"name": "sgd", "learning_rate": 1e30}, "epochs": 5})
-    assert len(fit(recipe, data).history["loss"]) < 5
+    with pytest.raises(PipelineError, match=r"became nan in epoch [1-4]; try a smaller optimizer\.learning_rate"):
+        fit(recipe, data)
 
 
 def test_network_takes_the_datasets_shape_and_the_recipes_precision(recipe, data):
@@ -97,6 +98,18 @@ def test_network_takes_the_datasets_shape_and_the_recipes_precision(recipe, data
         ({"batch_size": 2000}, UsageError, "batch_size is 2000; digits has 1137"),
         ({"network.name": "mnist_cnn_relax"}, zoo.ZooError, "Unknown network 'mnist_cnn_relax'"),
         ({"network.arguments.units": 3}, zoo.ZooError, "no argument 'units'"),
+        ({"network.arguments.filters": 3}, UsageError, "cannot be built with .*'filters': 3"),
+        ({"network.arguments.dense_units": "abc"}, UsageError, "cannot be built with"),
+        ({"network.arguments.activation": "foo"}, UsageError, "cannot be built with .*'foo'"),
+        ({"network.arguments.dropout": "much"}, UsageError, "cannot be built with"),
+        ({"network.arguments.pooling": ["max"]}, UsageError, "cannot be built with"),
+        (
+            {"network.arguments.filters": [0], "network.arguments.initialization": "paper"},
+            UsageError,
+            "cannot be built",
+        ),
+        ({"network.arguments.kernel_size": 0}, UsageError, "cannot be built"),
+        ({"network.arguments.classes": 3}, UsageError, r"network\.arguments\.classes cannot be set"),
     ],
 )
 def test_impossible_recipe(recipe, data, values, error, says):

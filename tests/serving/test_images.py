@@ -78,6 +78,7 @@ def test_folders_stand_for_their_images(tmp_path):
     for name in ("b.png", "a.JPG", "below/c.png"):
         grey().save(folder / name)
     (folder / "notes.txt").write_text("no image")
+    (folder / "notes.pdf").write_text("a format that Pillow writes and does not read")
     assert [path.name for path in find_images([folder, folder / "b.png"])] == ["a.JPG", "b.png", "b.png"]
 
 

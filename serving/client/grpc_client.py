@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 
-from serving.client.interface import STABLE, Arrays, Client, Signature, TensorInfo, VersionStatus, as_array, as_text
+from serving.client.interface import Arrays, Client, Signature, TensorInfo, VersionStatus, as_array, as_text
 from serving.errors import ServingError
 from serving.protos import (
     get_model_metadata_pb2,
@@ -16,6 +16,7 @@ from serving.protos import (
     prediction_service_pb2_grpc,
     types_pb2,
 )
+from serving.repository import STABLE
 from serving.tensors import array_from_proto, array_to_proto
 
 

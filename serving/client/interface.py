@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 
 from serving.errors import ServingError
+from serving.repository import STABLE
 
 Arrays = dict[str, np.ndarray]
-STABLE = "stable"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from serving.client.interface import STABLE, Arrays, Client, Signature, TensorInfo, VersionStatus, as_array, as_text
+from serving.client.interface import Arrays, Client, Signature, TensorInfo, VersionStatus, as_array, as_text
+from serving.repository import STABLE
 
 
 class RestClient(Client):

@@ -69,10 +69,10 @@ def publish(run: Run, label: Label | None = None, on_step: Callable[[Step], None
             raise UsageError(f"{recipe.name} version {version} is the stable one; make another version stable first.")
         chosen = label or (STABLE if is_stable or existing == [version] else CANDIDATE)
         # A version has one label: what was the candidate and becomes stable is no candidate any more.
-        labels = {name: number for name, number in labels.items() if number != version}
-        repository.serve(recipe.name, {**labels, chosen: version})
+        labels = {name: number for name, number in labels.items() if number != version} | {chosen: version}
+        repository.serve(recipe.name, labels)
     for alias in (STABLE, CANDIDATE):
-        _copy_alias(client, recipe.name, alias, repository.served()[recipe.name].get(alias))
+        _copy_alias(client, recipe.name, alias, labels.get(alias))
     return Release(recipe.name, version, chosen, repository.version_folder(recipe.name, version), run_id)
 
 

@@ -69,11 +69,9 @@ def connect() -> MlflowClient:
 class TrackedRun:
     """A run in progress: the recipe's training, a search, or one of its trials."""
 
-    def __init__(self, client: MlflowClient, run: Run, recipe: Recipe) -> None:
+    def __init__(self, client: MlflowClient, run: Run) -> None:
         self.client = client
         self.id: str = run.info.run_id
-        self.experiment_id: str = run.info.experiment_id
-        self.recipe = recipe
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record an epoch's metrics; the first epoch is 1."""
@@ -146,7 +144,7 @@ def track(recipe: Recipe, kind: Kind, *, name: str | None = None, parent: str | 
     name = name or f"{recipe.name} seed {recipe.seed}"
     with mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags, parent_run_id=parent, nested=True) as run:
         try:
-            tracked = TrackedRun(client, run, recipe)
+            tracked = TrackedRun(client, run)
             tracked.log_params(recipe.flat())
             tracked.log_text(recipe.to_yaml(), "recipe.yaml")
             yield tracked
@@ -198,12 +196,8 @@ def search_runs(filter_string: str = "") -> list[Run]:
 
 def recipe_of(run: Run) -> Recipe:
     """The resolved recipe that a run was made with."""
-    return recipe_from_yaml(read_text(run, "recipe.yaml"), f"of run {run.info.run_id}")
-
-
-def read_text(run: Run, path: str) -> str:
-    """A text file of a run."""
-    return mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{path}")
+    text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/recipe.yaml")
+    return recipe_from_yaml(text, f"of run {run.info.run_id}")
 
 
 def download_model(run: Run, folder: Path) -> Path:

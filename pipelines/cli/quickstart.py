@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 RECIPE = "digits_cnn"
 TRIALS, TRIAL_EPOCHS = 3, 3
-TOLERANCE = 1e-5
 
 
 def register(app: typer.Typer) -> None:
@@ -37,6 +36,7 @@ def quickstart(
     from pipelines.cli.train import train_once
     from pipelines.cli.tune import run_search
     from pipelines.recipes import load_recipe
+    from serving.verify import TOLERANCE
 
     recipe = load_recipe(RECIPE).override({"seed": seed})
     _say(1, "train", begun)

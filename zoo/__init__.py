@@ -3,10 +3,38 @@
     import zoo
     model = zoo.create_model("mnist_cnn_relu")
 
-Every network takes raw pixels 0…255 (float32, [batch, height, width, channels]) and returns one score per class.
+Every network takes raw pixels 0…255 (float32, [batch, height, width, channels]) and returns one score per class;
+`speech_conv1d` takes a signal.
 """
 
-from zoo import mnist_cnn as _mnist_cnn  # noqa: F401  (importing a network's file registers it)
-from zoo.registry import ModelSpec, Paper, ZooError, create_model, get_spec, list_models, register_model
+import importlib
 
-__all__ = ["ModelSpec", "Paper", "ZooError", "create_model", "get_spec", "list_models", "register_model"]
+from zoo.anatomy import features
+from zoo.registry import create_model, get_spec, list_models, register_model, serving_form
+from zoo.spec import ModelSpec, Paper, ZooError
+
+# Importing a network's file registers it; in this order they are listed.
+for _file in (
+    "mnist_cnn",
+    "lenet5",
+    "lenet5_modern",
+    "alexnet",
+    "alexnet_small",
+    "inception_v1",
+    "inception_v1_small",
+    "network_in_network",
+    "speech_conv1d",
+):
+    importlib.import_module(f"zoo.{_file}")
+
+__all__ = [
+    "ModelSpec",
+    "Paper",
+    "ZooError",
+    "create_model",
+    "features",
+    "get_spec",
+    "list_models",
+    "register_model",
+    "serving_form",
+]

@@ -17,9 +17,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from zoo.registry import Paper, ZooError, register_model
+from zoo.building import dropped, pool, require_size, smallest_side
+from zoo.registry import register_model
+from zoo.spec import Paper
 
-POOLING = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}
 CITATION = "Nielsen, Michael A. Neural Networks and Deep Learning. Determination Press, 2015"
 SECTION = "chapter 6, 'Convolutional neural networks in practice'"
 SCALING = "Pixels are divided by 255; the text's data file holds grey levels divided by 256."
@@ -36,6 +37,7 @@ def network3(
     classes: int,
     filters: Sequence[int] = (20, 40),
     kernel_size: int = 5,
+    padding: int = 0,
     dense_units: Sequence[int] = (100,),
     activation: str = "sigmoid",
     pooling: str = "max",
@@ -47,9 +49,10 @@ def network3(
     Args:
         filters: filters of each convolution (valid, stride 1).
         kernel_size: side of the kernels, in pixels.
+        padding: pixels of black put around the image.
         dense_units: units of each fully connected hidden layer.
         activation: name of the Keras activation of every hidden layer.
-        pooling: 'max' or 'average'.
+        pooling: kind of the 2x2 poolings, 'max', 'average', 'l2' or 'weighted'.
         dropout: fraction of the inputs of every dense layer that training drops, from 0 to below 1.
         initialization: 'paper' (weights N(0, 1/n_out), biases N(0, 1), score layer zero) or the name of the Keras
             initialiser of all weights (biases are then zero).
@@ -57,27 +60,22 @@ def network3(
     The model takes `image` float32 [batch, height, width, channels], pixels 0…255, and returns logits float32
     [batch, classes]: the softmax is part of the loss and of the export. Raises ZooError for a bad argument.
     """
-    if pooling not in POOLING:
-        raise ZooError(f"pooling of {name} is '{pooling}'; expected {' or '.join(POOLING)}.")
-    if not 0 <= dropout < 1:
-        raise ZooError(f"dropout of {name} is {dropout}; expected a fraction from 0 to below 1.")
-    smallest = _smallest_side(len(filters), kernel_size)
-    if min(input_shape[:2]) < smallest:
-        raise ZooError(f"{name} received images of {input_shape[:2]} pixels; the smallest are {smallest}x{smallest}.")
+    require_size(name, input_shape, smallest_side([(kernel_size, 1), (2, 2)] * len(filters)) - 2 * padding)
 
     image = keras.Input(input_shape, name="image")
-    x = layers.Rescaling(1 / 255, name="scale")(image)
+    x = layers.ZeroPadding2D(padding, name="pad")(image) if padding else image
+    x = layers.Rescaling(1 / 255, name="scale")(x)
     for i, count in enumerate(filters, start=1):
         n_out = count * kernel_size**2 / 4  # the text divides by the pooling's area
         x = layers.Conv2D(count, kernel_size, activation=activation, name=f"conv{i}", **_start(n_out, initialization))(
             x
         )
-        x = POOLING[pooling](2, name=f"pool{i}")(x)
+        x = pool(x, pooling, 2, name=f"pool{i}")
     x = layers.Flatten(name="flatten")(x)
     for i, units in enumerate(dense_units, start=1):
-        x = _dropped(x, dropout, f"dropout{i}")
+        x = dropped(x, dropout, f"dropout{i}")
         x = layers.Dense(units, activation=activation, name=f"dense{i}", **_start(units, initialization))(x)
-    x = _dropped(x, dropout, "dropout_scores")
+    x = dropped(x, dropout, "dropout_scores")
     last = "zeros" if initialization == "paper" else initialization
     # Scores stay float32 under mixed precision, as the loss needs them.
     scores = layers.Dense(classes, kernel_initializer=last, dtype="float32", name="scores")(x)
@@ -94,23 +92,11 @@ def _start(n_out: float, initialization: str) -> dict[str, Any]:
     }
 
 
-def _dropped(x: Any, rate: float, name: str) -> Any:
-    return layers.Dropout(rate, name=name)(x) if rate else x
-
-
-def _smallest_side(stages: int, kernel_size: int) -> int:
-    """The side, in pixels, that leaves one pixel after `stages` of convolution and pooling."""
-    side = 1
-    for _ in range(stages):
-        side = 2 * side + kernel_size - 1
-    return side
-
-
 def _rung(name: str, accuracy: float, layer_parameters: dict[str, int], *divergences: str, **arguments: Any) -> None:
     """Register one rung of the ladder: `network3` with other defaults."""
     register_model(
         name,
-        paper=Paper(CITATION, SECTION, sum(layer_parameters.values()), accuracy),
+        paper=Paper(CITATION, SECTION, sum(layer_parameters.values()), test_accuracy=accuracy),
         input_shape=(28, 28, 1),
         classes=10,
         layer_parameters=layer_parameters,

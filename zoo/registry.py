@@ -1,55 +1,13 @@
-"""The list of networks: what each is, where it comes from, and how to build it."""
+"""The list of networks: register one, find it, build it."""
 
 import difflib
 import fnmatch
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
 
-Builder = Callable[..., keras.Model]
-
-
-class ZooError(ValueError):
-    """A network was asked for wrongly; the message says what was expected."""
-
-
-@dataclass(frozen=True)
-class Paper:
-    """Where a network comes from and what is reported of it."""
-
-    citation: str
-    section: str
-    parameters: int
-    """Trainable parameters at the paper's shape."""
-    test_accuracy: float | None = None
-    """Percent."""
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One network of the zoo; cards, tables and tests are made from it."""
-
-    name: str
-    builder: Builder
-    paper: Paper
-    input_shape: tuple[int, ...]
-    """The paper's, without the batch: (height, width, channels) of an image, (samples, 1) of a signal."""
-    classes: int
-    layer_parameters: Mapping[str, int]
-    """Trainable parameters of every layer that has any, by the layer's name, at the paper's shape."""
-    divergences: tuple[str, ...] = ()
-    """Each difference from the paper, as a sentence."""
-    input: Literal["image", "signal"] = "image"
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The network's own arguments and their defaults: what `create_model` takes besides the common ones."""
-        given = inspect.signature(self.builder).parameters.values()
-        return {p.name: p.default for p in given if p.name not in ("name", "form", "input_shape", "classes")}
-
+from zoo.spec import Builder, ModelSpec, ZooError
 
 _specs: dict[str, ModelSpec] = {}
 
@@ -96,14 +54,22 @@ def create_model(
     """Build the network `name` with fresh weights, by default for its paper's input shape and classes.
 
     `arguments` are the network's own (`get_spec(name).arguments`). The model takes float32 [batch, *input_shape] of
-    raw values and returns float32 [batch, classes], larger is likelier. Raises ZooError for what it does not know.
+    raw values and returns float32 [batch, classes], larger is likelier; a training form with auxiliary heads returns a
+    list, the main scores first. Raises ZooError for what it does not know.
     """
     spec = get_spec(name)
     unknown = [argument for argument in arguments if argument not in spec.arguments]
     if unknown or form not in ("training", "serving"):
         wrong = f"argument '{unknown[0]}'; expected {sorted(spec.arguments)}" if unknown else f"form '{form}'"
         raise ZooError(f"{name} has no {wrong}.")
-    if "form" in inspect.signature(spec.builder).parameters:
-        arguments["form"] = form
     shape = tuple(input_shape or spec.input_shape)
+    if len(shape) != len(spec.input_shape):
+        raise ZooError(f"{name} takes one {spec.input}, shaped like {spec.input_shape}; received the shape {shape}.")
+    if spec.has_forms:
+        arguments["form"] = form
     return spec.builder(name=name, input_shape=shape, classes=classes or spec.classes, **arguments)
+
+
+def serving_form(model: keras.Model) -> keras.Model:
+    """The network without its auxiliary heads, sharing every layer that is left; itself where it has none."""
+    return model if len(model.outputs) == 1 else keras.Model(model.input, model.outputs[0], name=model.name)

@@ -33,7 +33,3 @@ def test_dropout_sits_before_each_dense_layer_and_only_in_training():
         assert names.index(after) == names.index(before) + 1
     image = np.full((1, 28, 28, 1), 99, "float32")
     np.testing.assert_array_equal(model(image, training=False), model(image, training=False))
-
-
-def test_pooling_kinds():
-    assert type(zoo.create_model("mnist_cnn_relu", pooling="average").get_layer("pool1")).__name__ == "AveragePooling2D"

@@ -19,9 +19,12 @@ def test_the_ladder_is_listed_in_its_order():
         (lambda: zoo.create_model("mnist_cnn_rely"), "did you mean mnist_cnn_relu"),
         (lambda: zoo.create_model("mnist_fc", unit=3), "no argument 'unit'; expected"),
         (lambda: zoo.create_model("mnist_fc", "served"), "no form 'served'"),
-        (lambda: zoo.create_model("mnist_cnn_conv2", input_shape=(12, 12, 1)), "smallest are 16x16"),
-        (lambda: zoo.create_model("mnist_cnn_conv2", pooling="medium"), "'medium'; expected max or average"),
-        (lambda: zoo.create_model("mnist_cnn_conv2", dropout=1.0), "1.0; expected a fraction"),
+        (lambda: zoo.create_model("mnist_cnn_conv2", input_shape=(12, 12, 1)), r"12x12 pixels; the smallest is 16x16"),
+        (
+            lambda: zoo.create_model("mnist_cnn_conv2", pooling="medium"),
+            "pooling is 'medium' in pool1; expected max, average, l2 or weighted",
+        ),
+        (lambda: zoo.create_model("mnist_cnn_conv2", dropout=1.0), "dropout is 1.0 in dropout1; expected a fraction"),
         (lambda: zoo.register_model("mnist_fc")(lambda: None), "registered already"),
     ],
 )

@@ -1,0 +1,55 @@
+"""What the networks' builders share: pooling by its kind, and checks of arguments."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from keras import layers
+
+from zoo.layers import L2Pooling1D, L2Pooling2D, WeightedAveragePooling1D, WeightedAveragePooling2D
+from zoo.spec import ZooError
+
+POOLING = {
+    "max": (layers.MaxPooling1D, layers.MaxPooling2D),
+    "average": (layers.AveragePooling1D, layers.AveragePooling2D),
+    "l2": (L2Pooling1D, L2Pooling2D),
+    "weighted": (WeightedAveragePooling1D, WeightedAveragePooling2D),
+}
+"""The pooling kinds that are arguments of every network: along one and along two axes."""
+
+
+def pool(x: Any, kind: str, size: int, strides: int | None = None, *, padding: str = "valid", name: str) -> Any:
+    """Pool [batch, samples, channels] or [batch, height, width, channels]; `strides` are `size` by default.
+
+    Raises ZooError for an unknown kind.
+    """
+    if kind not in POOLING:
+        raise ZooError(
+            f"pooling is '{kind}' in {name}; expected {', '.join(list(POOLING)[:-1])} or {list(POOLING)[-1]}."
+        )
+    layer = POOLING[kind][len(x.shape) - 3]
+    return layer(size, strides=strides or size, padding=padding, name=name)(x)
+
+
+def dropped(x: Any, rate: float, name: str) -> Any:
+    """`x` with a fraction `rate` of it dropped in training; no layer at all where that is 0. Raises ZooError."""
+    if not 0 <= rate < 1:
+        raise ZooError(f"dropout is {rate} in {name}; expected a fraction from 0 to below 1.")
+    return layers.Dropout(rate, name=name)(x) if rate else x
+
+
+def require_size(network: str, input_shape: Sequence[int], smallest: int) -> None:
+    """Raise ZooError where an input is smaller than `smallest` along any of its axes."""
+    sides = tuple(input_shape[:-1])
+    if min(sides) < smallest:
+        needed = "x".join([str(smallest)] * len(sides))
+        unit = "pixels" if len(sides) == 2 else "samples"
+        received = "x".join(map(str, sides))
+        raise ZooError(f"{network} received an input of {received} {unit}; the smallest is {needed}.")
+
+
+def smallest_side(stages: Iterable[tuple[int, int]], last: int = 1) -> int:
+    """The side that leaves `last` after unpadded stages of (kernel or window, stride), in the network's order."""
+    side = last
+    for kernel, stride in reversed(list(stages)):
+        side = (side - 1) * stride + kernel
+    return side

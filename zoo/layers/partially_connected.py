@@ -1,0 +1,90 @@
+"""Convolution whose output maps see only some of the input maps: LeNet-5's C3."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import activations, initializers, ops
+
+
+@keras.saving.register_keras_serializable("conv_zoo")
+class PartiallyConnectedConv2D(keras.layers.Layer):
+    """Valid convolution, stride 1, by a table of connections (LeCun et al. 1998, section II.B and table I).
+
+    Args:
+        table: for every output map the indices of the input maps that it sees.
+        kernel_size: side of the kernels, in pixels.
+        activation: name of a Keras activation, or None.
+        kernel_initializer: of `kernel`, float [size, size, pairs], one kernel for each pair of maps in the table.
+        bias_initializer: of `bias`, float [output maps].
+
+    Input [batch, height, width, maps], output [batch, height − size + 1, width − size + 1, len(table)].
+    """
+
+    def __init__(
+        self,
+        table: Sequence[Sequence[int]],
+        kernel_size: int,
+        activation: Any = None,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **kwargs: Any,
+    ) -> None:
+        if not table or not all(table) or any(len(set(row)) != len(row) or min(row) < 0 for row in table):
+            raise ValueError(
+                "`table` must list, for each output map, one or more different indices of input maps. "
+                f"Received: table={table}"
+            )
+        if kernel_size < 1:
+            raise ValueError(f"`kernel_size` must be 1 or more. Received: kernel_size={kernel_size}")
+        super().__init__(**kwargs)
+        self.table = tuple(tuple(int(i) for i in row) for row in table)
+        self.kernel_size = (int(kernel_size),) * 2
+        self.activation = activations.get(activation)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.input_spec = keras.layers.InputSpec(ndim=4)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make one kernel for each pair of connected maps and one bias for each output map."""
+        maps, pairs = input_shape[-1], [(i, o) for o, row in enumerate(self.table) for i in row]
+        if maps is None or max(i for i, _ in pairs) >= maps:
+            raise ValueError(
+                f"The input has {maps} maps, fewer than the table names. Received: input_shape={input_shape}"
+            )
+        self.kernel = self.add_weight(
+            shape=(*self.kernel_size, len(pairs)), initializer=self.kernel_initializer, name="kernel"
+        )
+        self.bias = self.add_weight(shape=(len(self.table),), initializer=self.bias_initializer, name="bias")
+        # Puts each pair's kernel at its place among all pairs of maps; the others stay zero and have no weight.
+        self._places = np.zeros((len(pairs), maps * len(self.table)), "float32")
+        for row, (i, o) in enumerate(pairs):
+            self._places[row, i * len(self.table) + o] = 1.0
+
+    def full_kernel(self) -> Any:
+        """The kernel of the ordinary convolution that computes the same: [size, size, input maps, output maps]."""
+        places = ops.convert_to_tensor(self._places, dtype=self.compute_dtype)
+        full = ops.matmul(ops.cast(self.kernel, self.compute_dtype), places)
+        return ops.reshape(full, (*self.kernel_size, -1, len(self.table)))
+
+    def call(self, inputs: Any) -> Any:
+        """Convolve, add the biases, apply the activation."""
+        outputs = ops.conv(inputs, self.full_kernel(), padding="valid", data_format="channels_last")
+        return self.activation(outputs + ops.cast(self.bias, outputs.dtype))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """[batch, height − size + 1, width − size + 1, output maps]."""
+        height, width = (side and side - self.kernel_size[0] + 1 for side in input_shape[1:3])
+        return (input_shape[0], height, width, len(self.table))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "table": [list(row) for row in self.table],
+            "kernel_size": self.kernel_size[0],
+            "activation": activations.serialize(self.activation),
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+        }

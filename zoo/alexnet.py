@@ -19,7 +19,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from zoo.building import dropped, pool, require_size, smallest_side
+from zoo.building import class_scores, dropped, pool, require_size, smallest_side
 from zoo.layers import LocalResponseNormalization, TowerConv2D
 from zoo.registry import register_model
 from zoo.spec import Paper
@@ -28,6 +28,9 @@ CITATION = (
     "Krizhevsky, A., Sutskever, I., Hinton, G. E. ImageNet Classification with Deep Convolutional Neural Networks. "
     "NIPS 2012"
 )
+NEURONS = {"conv1": "253,440", "conv2": "186,624", "conv3": "64,896", "conv4": "64,896", "conv5": "43,264"}
+NEURONS |= {"fc6": "4096", "fc7": "4096", "scores": "1000"}
+"""As section 3.5 prints them."""
 IMAGENET_MEAN = (123.68, 116.78, 103.94)
 
 
@@ -70,10 +73,8 @@ def towers_network(
     def start(bias: float) -> dict[str, Any]:
         if initialization != "paper":
             return {"kernel_initializer": initialization}
-        return {
-            "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01),
-            "bias_initializer": keras.initializers.Constant(bias),
-        }
+        weights, biases = keras.initializers.RandomNormal(stddev=0.01), keras.initializers.Constant(bias)
+        return {"kernel_initializer": weights, "bias_initializer": biases}
 
     def convolution(x: Any, number: int, kernel_size: int, towers: int, bias: float) -> Any:
         options = {"padding": "same", "activation": "relu", "name": f"conv{number}", **start(bias)}
@@ -100,9 +101,7 @@ def towers_network(
     for number, units in enumerate(dense_units, start=6):
         x = layers.Dense(units, activation="relu", name=f"fc{number}", **start(1))(x)
         x = dropped(x, dropout, f"dropout{number}")
-    # Scores stay float32 under mixed precision, as the loss needs them.
-    scores = layers.Dense(classes, dtype="float32", name="scores", **start(0))(x)
-    return keras.Model(image, scores, name=name)
+    return keras.Model(image, class_scores(x, classes, **start(0)), name=name)
 
 
 register_model(
@@ -115,6 +114,7 @@ register_model(
             "60 million parameters and 650,000 neurons.",
             "ILSVRC-2012, top-5 error: 18.2 % of one network (validation), 15.3 % of seven (test); runner-up 26.2 %.",
         ),
+        table={stage: {"neurons": printed} for stage, printed in NEURONS.items()},
     ),
     input_shape=(227, 227, 3),
     classes=1000,

@@ -37,6 +37,11 @@ def dropped(x: Any, rate: float, name: str) -> Any:
     return layers.Dropout(rate, name=name)(x) if rate else x
 
 
+def class_scores(x: Any, classes: int, name: str = "scores", **options: Any) -> Any:
+    """A dense layer of one score per class: float32 under mixed precision too, as the loss needs them."""
+    return layers.Dense(classes, dtype="float32", name=name, **options)(x)
+
+
 def require_size(network: str, input_shape: Sequence[int], smallest: int) -> None:
     """Raise ZooError where an input is smaller than `smallest` along any of its axes."""
     sides = tuple(input_shape[:-1])

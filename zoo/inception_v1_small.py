@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from zoo.building import dropped, pool, require_size
+from zoo.building import class_scores, dropped, pool, require_size
 from zoo.inception import CITATION, FILTERS, Module, convolution, inception_module, scaled
 from zoo.registry import register_model
 from zoo.spec import Paper
@@ -55,9 +55,7 @@ def inception_v1_small(
         for stage in stages:
             x = inception_module(x, scaled(width, *FILTERS[stage]), name=f"inception_{stage}", **modules)
     x = layers.GlobalAveragePooling2D(name="pool3")(x)
-    # Scores stay float32 under mixed precision, as the loss needs them.
-    scores = layers.Dense(classes, dtype="float32", name="scores")(dropped(x, dropout, "dropout"))
-    return keras.Model(image, scores, name=name)
+    return keras.Model(image, class_scores(dropped(x, dropout, "dropout"), classes), name=name)
 
 
 register_model(

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from zoo.building import dropped, pool, require_size, smallest_side
+from zoo.building import class_scores, dropped, pool, require_size, smallest_side
 from zoo.registry import register_model
 from zoo.spec import Paper
 
@@ -77,9 +77,7 @@ def network3(
         x = layers.Dense(units, activation=activation, name=f"dense{i}", **_start(units, initialization))(x)
     x = dropped(x, dropout, "dropout_scores")
     last = "zeros" if initialization == "paper" else initialization
-    # Scores stay float32 under mixed precision, as the loss needs them.
-    scores = layers.Dense(classes, kernel_initializer=last, dtype="float32", name="scores")(x)
-    return keras.Model(image, scores, name=name)
+    return keras.Model(image, class_scores(x, classes, kernel_initializer=last), name=name)
 
 
 def _start(n_out: float, initialization: str) -> dict[str, Any]:

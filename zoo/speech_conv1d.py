@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from zoo.building import dropped, pool, require_size, smallest_side
+from zoo.building import class_scores, dropped, pool, require_size, smallest_side
 from zoo.registry import register_model
 from zoo.spec import Paper
 
@@ -53,9 +53,7 @@ def speech_conv1d(
         x = dropped(x, dropout, f"dropout{i}")
         x = layers.Dense(units, activation="relu", name=f"dense{i}", **start)(x)
     x = dropped(x, dropout, "dropout_scores")
-    # Scores stay float32 under mixed precision, as the loss needs them.
-    scores = layers.Dense(classes, dtype="float32", name="scores")(x)
-    return keras.Model(signal, scores, name=name)
+    return keras.Model(signal, class_scores(x, classes), name=name)
 
 
 register_model(

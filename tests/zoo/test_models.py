@@ -66,6 +66,26 @@ def test_connections_equal_the_papers(spec):
         assert sum(spec.layer_connections.values()) == spec.paper.connections
 
 
+def test_what_the_paper_prints_otherwise_is_a_divergence(spec):
+    """K is 1,024 parameters and M a million multiplications, as Szegedy et al. round them."""
+    rows = zoo.anatomy.group(zoo.anatomy.anatomy(zoo.create_model(spec.name, "serving")), spec.layer_parameters)
+    ours = {row.name: row for row in rows}
+    for stage, printed in spec.paper.table.items():
+        row = ours[stage]
+        counts = {
+            "parameters": row.parameters,
+            "connections": row.connections,
+            "neurons": math.prod(row.output_shape),
+            "operations": row.multiplications,
+        }
+        for what, text in printed.items():
+            unit = {"K": 1024, "M": 1_000_000}.get(text[-1])
+            number = float(text.rstrip("KM").replace(",", "")) * (unit or 1)
+            agrees = abs(counts[what] / number - 1) < 0.03 if unit else counts[what] == number
+            named = any(re.search(rf"\b{text}\b", sentence) for sentence in spec.divergences)
+            assert agrees != named, f"{stage}: the paper prints {text} {what}, ours are {counts[what]:,}"
+
+
 def test_takes_raw_values_and_returns_a_score_per_class(spec):
     model = zoo.create_model(spec.name, "serving")
     assert model.input.name == spec.input

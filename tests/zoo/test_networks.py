@@ -95,14 +95,6 @@ def test_inception_v1_at_the_papers_width():
     assert model.get_layer("pool5").input.shape == (None, 7, 7, 1024)
 
 
-def test_inception_v1_prints_what_the_papers_table_rounds():
-    """Table 1's parameters are in units of 1,024 and within 8 % of the counts; conv1's alone are not."""
-    spec = zoo.get_spec("inception_v1")
-    for stage, printed in spec.paper.table.items():
-        share = float(printed["parameters"].removesuffix("K")) * 1024 / spec.layer_parameters[stage]
-        assert (0.92 < share < 1.06) == (stage != "conv1"), (stage, share)
-
-
 def test_all_of_inception_v1s_losses_fall_on_a_small_batch():
     keras.utils.set_random_seed(2)
     spec = zoo.get_spec("inception_v1")

@@ -19,7 +19,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from zoo.building import class_scores, dropped, pool, require_size, smallest_side
+from zoo.building import SCORES, class_scores, dropped, pool, require_size, smallest_side
 from zoo.layers import LocalResponseNormalization, TowerConv2D
 from zoo.registry import register_model
 from zoo.spec import Paper
@@ -28,9 +28,8 @@ CITATION = (
     "Krizhevsky, A., Sutskever, I., Hinton, G. E. ImageNet Classification with Deep Convolutional Neural Networks. "
     "NIPS 2012"
 )
-NEURONS = {"conv1": "253,440", "conv2": "186,624", "conv3": "64,896", "conv4": "64,896", "conv5": "43,264"}
-NEURONS |= {"fc6": "4096", "fc7": "4096", "scores": "1000"}
-"""As section 3.5 prints them."""
+PRINTED_NEURONS = {"conv1": "253,440", "conv2": "186,624", "conv3": "64,896", "conv4": "64,896", "conv5": "43,264"}
+PRINTED_NEURONS |= {"fc6": "4096", "fc7": "4096", "scores": "1000", "total": "650,000"}
 IMAGENET_MEAN = (123.68, 116.78, 103.94)
 
 
@@ -81,19 +80,18 @@ def towers_network(
         return TowerConv2D(filters[number - 1], kernel_size, towers, **options)(x)
 
     def normalized_and_pooled(x: Any, number: int) -> Any:
-        x = LocalResponseNormalization(name=f"norm{number}")(x) if normalization else x
+        x = LocalResponseNormalization(towers=towers, name=f"norm{number}")(x) if normalization else x
         return pool(x, pooling, 3, 2, name=f"pool{number}")
 
     image = keras.Input(input_shape, name="image")
     mean = IMAGENET_MEAN if input_shape[-1] == 3 else (sum(IMAGENET_MEAN) / 3,) * input_shape[-1]
     x = layers.Rescaling(scale, offset=[-scale * value for value in mean], name="scale")(image)
-    padding = "valid" if first else "same"
-    options = {"padding": padding, "activation": "relu", "name": "conv1", **start(0)}
+    options = {"padding": "valid" if first else "same", "activation": "relu", "name": "conv1", **start(0)}
     x = layers.Conv2D(filters[0], first_kernel_size, first_stride, **options)(x)
     x = normalized_and_pooled(x, 1)
     x = convolution(x, 2, 5, towers, bias=1)
     x = normalized_and_pooled(x, 2)
-    x = convolution(x, 3, 3, 1, bias=0)  # the one place past the first where the towers meet
+    x = convolution(x, 3, 3, 1, bias=0)  # before the dense layers the one place where the towers meet
     x = convolution(x, 4, 3, towers, bias=1)
     x = convolution(x, 5, 3, towers, bias=1)
     x = pool(x, pooling, 3, 2, name="pool5")
@@ -108,13 +106,13 @@ register_model(
     "alexnet",
     paper=Paper(
         CITATION,
-        "section 3 and figure 2",
+        "sections 2, 3, 4.2 and 5, figure 2",
         parameters=60_965_224,
         reports=(
-            "60 million parameters and 650,000 neurons.",
-            "ILSVRC-2012, top-5 error: 18.2 % of one network (validation), 15.3 % of seven (test); runner-up 26.2 %.",
+            "ILSVRC-2012, top-5 error: 18.2 % of one network (validation), 16.4 % of five, 15.3 % of seven, two of "
+            "them larger and trained on more (test); runner-up 26.2 %.",
         ),
-        table={stage: {"neurons": printed} for stage, printed in NEURONS.items()},
+        table={stage: {"neurons": printed} for stage, printed in PRINTED_NEURONS.items()},
     ),
     input_shape=(227, 227, 3),
     classes=1000,
@@ -129,13 +127,15 @@ register_model(
         "scores": 4_097_000,
     },
     divergences=(
-        "The input is 227x227, from which 11x11 kernels with stride 4 make the 55x55 positions of the known networks; "
-        "the paper prints 224x224.",
+        "The input is 227x227, from which 11x11 kernels with stride 4 make the 55x55 positions of figure 2; the paper "
+        "prints 224x224.",
         "conv1 has 290,400 neurons (96 maps of 55x55) where the paper prints 253,440; all layers have 659,272 and the "
         "paper 650,000.",
         "The mean colour of ImageNet is subtracted, not the mean image.",
-        "Both towers run on one device; conv1, whose towers see the same three channels, is one convolution.",
-        "Dropout scales the kept activations by 2 while training; the paper halves all outputs at test time.",
+        "Both towers run on one device; conv1, whose towers see the same channels, is one convolution.",
+        "Normalisation does not reach over the towers' seam, as on two devices; the paper's formula names all kernels.",
+        "Dropout scales what it keeps by 2 while training; the paper halves these layers' outputs at test time.",
+        SCORES,
     ),
     small={"input_shape": (67, 67, 3), "classes": 10, "filters": (8, 16, 24, 24, 16), "dense_units": (32, 32)},
 )(

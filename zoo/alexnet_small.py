@@ -3,6 +3,7 @@
 from functools import partial
 
 from zoo.alexnet import CITATION, towers_network
+from zoo.building import SCORES
 from zoo.registry import register_model
 from zoo.spec import Paper
 
@@ -32,6 +33,7 @@ register_model(
         "Made for 32x32 pixels: narrower, the first kernels 5x5 with stride 1 and padding in place of 11x11 with "
         "stride 4.",
         "Pixels, less the mean colour of ImageNet, are divided by 127.5 and weights start as he_normal draws them.",
+        SCORES,
         "It is not the authors' CIFAR-10 network, which has four layers and no towers.",
     ),
     small={"filters": (8, 16, 16, 16, 16), "dense_units": (16, 16)},

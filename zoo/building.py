@@ -8,6 +8,8 @@ from keras import layers
 from zoo.layers import L2Pooling1D, L2Pooling2D, WeightedAveragePooling1D, WeightedAveragePooling2D
 from zoo.spec import ZooError
 
+SCORES = "The network ends in scores; the softmax over them is part of the loss and of the export."
+"""A divergence of every network whose paper ends in a softmax."""
 POOLING = {
     "max": (layers.MaxPooling1D, layers.MaxPooling2D),
     "average": (layers.AveragePooling1D, layers.AveragePooling2D),

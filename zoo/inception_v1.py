@@ -15,7 +15,7 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
-from zoo.building import class_scores, dropped, pool, require_size
+from zoo.building import SCORES, class_scores, dropped, pool, require_size
 from zoo.inception import CITATION, FILTERS, Module, convolution, inception_module, scaled
 from zoo.layers import LocalResponseNormalization
 from zoo.registry import register_model
@@ -70,6 +70,7 @@ def inception_v1(
     [batch, classes], or a list of three of them, the main ones first. Raises ZooError for a bad argument.
     """
     require_size(name, input_shape, 65)  # a side that leaves 5 positions for the auxiliary heads' average pooling
+    start = {"kernel_initializer": initialization}
     modules: dict[str, Any] = {"module": module, "pooling": pooling, "initialization": initialization}
 
     def auxiliary(x: Any, stage: str) -> Any:
@@ -77,8 +78,8 @@ def inception_v1(
         x = layers.AveragePooling2D(5, strides=3, name=f"{head}_pool")(x)
         x = convolution(x, scaled(width, 128)[0], 1, f"{head}_conv", initialization)
         x = layers.Flatten(name=f"{head}_flatten")(x)
-        x = layers.Dense(auxiliary_units, activation="relu", name=f"{head}_fc")(x)
-        return class_scores(dropped(x, auxiliary_dropout, f"{head}_dropout"), classes, f"{head}_scores")
+        x = layers.Dense(auxiliary_units, activation="relu", name=f"{head}_fc", **start)(x)
+        return class_scores(dropped(x, auxiliary_dropout, f"{head}_dropout"), classes, f"{head}_scores", **start)
 
     image = keras.Input(input_shape, name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)
@@ -97,7 +98,7 @@ def inception_v1(
         if stage in POOLED_AFTER:
             x = pool(x, pooling, 3, 2, padding="same", name=f"pool{stage[0]}")
     x = layers.GlobalAveragePooling2D(name="pool5")(x)
-    scores = class_scores(dropped(x, dropout, "dropout"), classes)
+    scores = class_scores(dropped(x, dropout, "dropout"), classes, **start)
     return keras.Model(image, [scores, *heads] if heads else scores, name=name)
 
 
@@ -105,10 +106,13 @@ register_model(
     "inception_v1",
     paper=Paper(
         CITATION,
-        "section 5, table 1 and figure 3",
+        "sections 5 and 7, table 1, figures 2 and 3",
         parameters=6_998_552,
         training_parameters=13_378_280,
-        reports=("ILSVRC-2014: top-5 error 6.67 % of seven networks, 144 crops of each image.",),
+        reports=(
+            "ILSVRC-2014, top-5 error: 10.07 % of one network and one crop (validation), 6.67 % of seven, 144 crops.",
+            "Built for a budget of 1.5 billion multiply-adds.",
+        ),
         table={stage: {"parameters": printed[0], "operations": printed[1]} for stage, printed in _PRINTED.items()},
     ),
     input_shape=(224, 224, 3),
@@ -129,12 +133,15 @@ register_model(
     },
     divergences=(
         "Counts follow from table 1's filters and include biases; its own column 'params', in units of 1,024, is up to "
-        "2 % off, and for 4c, where it prints 463K and the filters give 498K.",
+        "2 % lower or higher, except for conv1, 4c and 5a.",
+        "For 4c table 1 prints 463K parameters; its filters give 498K.",
         "For conv1 table 1 prints 2.7K parameters and 34M operations; 64 kernels of 7x7x3 have 9,472 and need 118M.",
         "For 5a table 1 prints 1072K parameters and 54M operations; its filters give 1,019K and 51M.",
         "Local response normalisation has AlexNet's constants; the paper gives none.",
         "Pixels are scaled to −1…1; the paper subtracts a mean.",
-        "Weights start as glorot_uniform draws them; the paper does not say how its did.",
+        "Weights start as glorot_uniform draws them and biases at 0; the paper does not say how its did.",
+        "The paper claims 12 times fewer parameters than AlexNet's; its table's filters give 8.7 times fewer.",
+        SCORES,
     ),
     small={"input_shape": (65, 65, 3), "classes": 10, "width": 1 / 4, "auxiliary_units": 32},
     auxiliary_weight=0.3,

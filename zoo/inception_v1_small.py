@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from zoo.building import class_scores, dropped, pool, require_size
+from zoo.building import SCORES, class_scores, dropped, pool, require_size
 from zoo.inception import CITATION, FILTERS, Module, convolution, inception_module, scaled
 from zoo.registry import register_model
 from zoo.spec import Paper
@@ -55,7 +55,8 @@ def inception_v1_small(
         for stage in stages:
             x = inception_module(x, scaled(width, *FILTERS[stage]), name=f"inception_{stage}", **modules)
     x = layers.GlobalAveragePooling2D(name="pool3")(x)
-    return keras.Model(image, class_scores(dropped(x, dropout, "dropout"), classes), name=name)
+    x = dropped(x, dropout, "dropout")
+    return keras.Model(image, class_scores(x, classes, kernel_initializer=initialization), name=name)
 
 
 register_model(
@@ -76,6 +77,7 @@ register_model(
         "filters.",
         "It has no auxiliary heads and no local response normalisation.",
         "Pixels are scaled to −1…1 and weights start as he_normal draws them.",
+        SCORES,
     ),
     small={"filters": 8, "width": 1 / 4},
 )(inception_v1_small)

@@ -19,7 +19,14 @@ import numpy as np
 from keras import layers
 
 from zoo.building import dropped, pool, require_size, smallest_side
-from zoo.layers import EuclideanRBF, PartiallyConnectedConv2D, ScaledTanh, TrainableSubsampling2D, digit_codes
+from zoo.layers import (
+    EuclideanRBF,
+    FanInUniform,
+    PartiallyConnectedConv2D,
+    ScaledTanh,
+    TrainableSubsampling2D,
+    digit_codes,
+)
 from zoo.registry import register_model
 from zoo.spec import Paper
 
@@ -31,7 +38,7 @@ C3_TABLE = (
 PAPER = Paper(
     citation="LeCun, Y., Bottou, L., Bengio, Y., Haffner, P. Gradient-Based Learning Applied to Document Recognition. "
     "Proceedings of the IEEE 86(11), 1998",
-    section="II.B, figure 2 and table I",
+    section="II.B with figures 2 and 3 and table I, III.C, appendix A",
     parameters=60_000,
     connections=340_908,
     test_accuracy=99.05,
@@ -42,6 +49,7 @@ PAPER = Paper(
         "s4": {"parameters": "32", "connections": "2,000"},
         "c5": {"connections": "48,120"},
         "f6": {"parameters": "10,164"},
+        "total": {"parameters": "60,000", "connections": "340,908"},
     },
     reports=("0.95 % error on MNIST's test set, 0.8 % when the training set has distorted digits as well.",),
 )
@@ -76,12 +84,9 @@ def lenet5(
     table = C3_TABLE if (c1, c3) == (6, 16) else [range(c1)] * c3
     pairs = [[int(i) for i in row] for row in table]
 
-    def start(fan_in: float) -> Any:
-        return (
-            keras.initializers.RandomUniform(-2.4 / fan_in, 2.4 / fan_in)
-            if initialization == "paper"
-            else initialization
-        )
+    def squashed() -> dict[str, Any]:
+        start = FanInUniform() if initialization == "paper" else initialization
+        return {"activation": ScaledTanh(), "kernel_initializer": start}
 
     def subsample(x: Any, layer: str) -> Any:
         if pooling == "subsampling":
@@ -91,16 +96,13 @@ def lenet5(
     image = keras.Input(input_shape, name="image")
     x = layers.ZeroPadding2D(2, name="pad")(image)  # 28x28 digits in 32x32, so that strokes reach a kernel's middle
     x = layers.Rescaling(1.275 / 255, offset=-0.1, name="scale")(x)  # background −0.1, foreground 1.175
-    fan_in = 25 * input_shape[-1]
-    x = layers.Conv2D(c1, 5, activation=ScaledTanh(), kernel_initializer=start(fan_in), name="c1")(x)
+    x = layers.Conv2D(c1, 5, name="c1", **squashed())(x)
     x = subsample(x, "s2")
-    kernel = start(25 * sum(map(len, pairs)) / c3)  # the mean fan-in of its maps
-    x = PartiallyConnectedConv2D(pairs, 5, activation=ScaledTanh(), kernel_initializer=kernel, name="c3")(x)
+    x = PartiallyConnectedConv2D(pairs, 5, name="c3", **squashed())(x)
     x = subsample(x, "s4")
-    x = layers.Conv2D(c5, 5, activation=ScaledTanh(), kernel_initializer=start(25 * c3), name="c5")(x)
+    x = layers.Conv2D(c5, 5, name="c5", **squashed())(x)
     x = dropped(layers.Flatten(name="flatten")(x), dropout, "dropout")
-    kernel = start(x.shape[-1])
-    x = layers.Dense(dense_units, activation=ScaledTanh(), kernel_initializer=kernel, name="f6")(x)
+    x = layers.Dense(dense_units, name="f6", **squashed())(x)
     # Distances of 84 squares, and what the loss takes, stay float32 under mixed precision.
     distances = EuclideanRBF(_codes(classes, dense_units), dtype="float32", name="output")(x)
     return keras.Model(image, layers.Rescaling(-1.0, dtype="float32", name="scores")(distances), name=name)
@@ -130,6 +132,7 @@ register_model(
     divergences=(
         "The images of 28x28 pixels are padded to 32x32 inside the network; the paper's data come so.",
         "Scores are the negative distances, so that the largest marks the class; in the paper the smallest does.",
-        "Subsampling starts as plain averaging (coefficient 1/4, bias 0); the paper draws all weights alike.",
+        "Subsampling starts as plain averaging, and all biases at 0; the paper draws all weights alike.",
+        "The codes of the RBF units stay fixed; the paper fixes them 'at least initially'.",
     ),
 )(lenet5)

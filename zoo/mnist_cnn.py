@@ -17,7 +17,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from zoo.building import class_scores, dropped, pool, require_size, smallest_side
+from zoo.building import SCORES, class_scores, dropped, pool, require_size, smallest_side
 from zoo.registry import register_model
 from zoo.spec import Paper
 
@@ -98,7 +98,7 @@ def _rung(name: str, accuracy: float, layer_parameters: dict[str, int], *diverge
         input_shape=(28, 28, 1),
         classes=10,
         layer_parameters=layer_parameters,
-        divergences=(SCALING, *divergences),
+        divergences=(SCALING, SCORES, *divergences),
     )(partial(network3, **arguments))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from zoo.building import dropped, pool, require_size
+from zoo.building import SCORES, dropped, pool, require_size
 from zoo.layers import MLPConv2D
 from zoo.registry import register_model
 from zoo.spec import Paper
@@ -71,6 +71,7 @@ register_model(
         "The paper prints no layer sizes; these are the usual ones for CIFAR-10, 192-160-96 and on.",
         "Pixels are scaled to −1…1; the paper contrast-normalises and whitens CIFAR-10.",
         "Weights start as he_normal draws them; the paper sets them by hand without saying how.",
+        SCORES,
     ),
     small={"filters": ((8, 8, 8), (8, 8, 8), (8, 8))},
 )(network_in_network)

@@ -32,7 +32,8 @@ class Paper:
     reports: tuple[str, ...] = ()
     """What else the paper reports, each as a sentence."""
     table: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """The paper's own layer table, as printed: {"inception_3a": {"parameters": "159K", "operations": "128M"}}."""
+    """The paper's own layer table, as printed: {"inception_3a": {"parameters": "159K", "operations": "128M"}}; what it
+    prints of the whole network stands under "total"."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from zoo.building import class_scores, dropped, pool, require_size, smallest_side
+from zoo.building import SCORES, class_scores, dropped, pool, require_size, smallest_side
 from zoo.registry import register_model
 from zoo.spec import Paper
 
@@ -53,7 +53,7 @@ def speech_conv1d(
         x = dropped(x, dropout, f"dropout{i}")
         x = layers.Dense(units, activation="relu", name=f"dense{i}", **start)(x)
     x = dropped(x, dropout, "dropout_scores")
-    return keras.Model(signal, class_scores(x, classes), name=name)
+    return keras.Model(signal, class_scores(x, classes, **start), name=name)
 
 
 register_model(
@@ -68,6 +68,7 @@ register_model(
     divergences=(
         "The text gives no sizes; these suit an eighth of a second of sound at 8 kHz.",
         "The text leaves the last layers open; here they are a dense layer and one score for each class.",
+        SCORES,
     ),
     input="signal",
 )(speech_conv1d)

@@ -22,6 +22,7 @@ CASES = {
     "subsampling": (layers.TrainableSubsampling2D, {"activation": layers.ScaledTanh()}, IMAGE),
     "rbf": (layers.EuclideanRBF, {"codes": [[1, -1, 1, -1], [0, 0.5, 0, 1], [1, 1, 1, 1]]}, VECTOR),
     "local_response": (layers.LocalResponseNormalization, {"k": 1.0, "n": 3, "alpha": 0.5, "beta": 0.5}, IMAGE),
+    "local_response_towers": (layers.LocalResponseNormalization, {"towers": 2}, IMAGE),
     "towers": (
         layers.TowerConv2D,
         {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"},
@@ -47,8 +48,9 @@ def array(tensor):
 
 
 def test_every_layer_has_a_case():
-    public = {getattr(layers, name) for name in layers.__all__ if isinstance(getattr(layers, name), type)}
-    assert public == {layer for layer, _, _ in CASES.values()}
+    public = [getattr(layers, name) for name in layers.__all__ if isinstance(getattr(layers, name), type)]
+    kinds = {kind for kind in public if issubclass(kind, keras.layers.Layer)}
+    assert kinds == {layer for layer, _, _ in CASES.values()}
 
 
 def test_shapes_are_foretold(case):
@@ -119,6 +121,9 @@ def test_half_precision_is_close(case, policy):
         (lambda: layers.EuclideanRBF([[1.0, 2.0]])(VECTOR), "expected axis -1 of input shape to have value 2"),
         (lambda: layers.LocalResponseNormalization(n=4), "Received: n=4"),
         (lambda: layers.LocalResponseNormalization(k=0), "Received: k=0"),
+        (lambda: layers.LocalResponseNormalization(towers=0), "Received: towers=0"),
+        (lambda: layers.LocalResponseNormalization(towers=4)(IMAGE), "6 maps cannot be shared among 4 towers"),
+        (lambda: layers.FanInUniform(0), "Received: limit=0"),
         (lambda: layers.TowerConv2D(5, 3), "Received: filters=5, towers=2"),
         (lambda: layers.TowerConv2D(4, 0), "Received: kernel_size=0"),
         (lambda: layers.TowerConv2D(4, 3, padding="full"), "Received: padding=full"),
@@ -181,11 +186,14 @@ def test_rbf_is_the_squared_distance():
     assert not layer.trainable_weights
 
 
-def test_local_response_normalisation_is_the_papers_sum():
-    layer = layers.LocalResponseNormalization(k=2, n=5, alpha=0.1, beta=0.75)
+@pytest.mark.parametrize("towers", [1, 2])
+def test_local_response_normalisation_is_the_papers_sum(towers):
+    layer = layers.LocalResponseNormalization(k=2, n=5, alpha=0.1, beta=0.75, towers=towers)
     expected = np.empty_like(IMAGE)
     for i in range(6):
-        neighbours = IMAGE[..., max(0, i - 2) : min(5, i + 2) + 1]
+        first = i // (6 // towers) * (6 // towers)
+        last = first + 6 // towers - 1
+        neighbours = IMAGE[..., max(first, i - 2) : min(last, i + 2) + 1]
         expected[..., i] = IMAGE[..., i] / (2 + 0.1 * (neighbours**2).sum(axis=-1)) ** 0.75
     np.testing.assert_allclose(array(layer(IMAGE)), expected, rtol=1e-4)
 

@@ -30,9 +30,24 @@ def test_c3_sees_each_map_of_s2_ten_times(model):
 
 
 def test_weights_start_within_the_papers_bounds(model):
-    for name, fan_in in (("c1", 25), ("c3", 25 * 60 / 16), ("c5", 400), ("f6", 120)):
+    """Uniform up to 2.4 over the inputs of a unit, which in C3 differ from map to map."""
+    for name, fan_in in (("c1", 25), ("c5", 400), ("f6", 120)):
         kernel = model.get_layer(name).get_weights()[0]
         assert 0.8 * 2.4 / fan_in < np.abs(kernel).max() <= 2.4 / fan_in
+    kernel, pair = model.get_layer("c3").get_weights()[0], 0
+    drawn = set()
+    for row in C3_TABLE:
+        own = kernel[..., pair : pair + len(row)]
+        assert 0.8 * 2.4 / (25 * len(row)) < np.abs(own).max() <= 2.4 / (25 * len(row))
+        drawn.add(own.tobytes())
+        pair += len(row)
+    assert len(drawn) == 16
+
+
+def test_other_initialisers_see_the_inputs_of_a_unit():
+    kernel = zoo.create_model("lenet5", initialization="he_normal").get_layer("c3").get_weights()[0]
+    assert kernel[..., -6:].std() == pytest.approx((2 / 150) ** 0.5, rel=0.15)
+    assert kernel[..., :18].std() == pytest.approx((2 / 75) ** 0.5, rel=0.15)
 
 
 def test_the_codes_are_those_of_the_figure():

@@ -24,6 +24,20 @@ def test_alexnet_normalises_after_relu_and_pools_with_overlap():
     assert (norm.k, norm.n, norm.alpha, norm.beta) == (2, 5, 1e-4, 0.75)
 
 
+def test_alexnets_towers_meet_in_conv3_only():
+    """What the second half of conv1's maps holds changes nothing in the first half of conv2's."""
+    model = zoo.create_model("alexnet", **zoo.get_spec("alexnet").small)
+    model.get_layer("conv1").bias.assign(np.ones(8))
+    image = np.random.default_rng(0).uniform(0, 255, (1, 67, 67, 3)).astype("float32")
+    look = zoo.features(model, ["conv2", "conv3"])
+    before = {name: np.asarray(keras.ops.convert_to_numpy(maps)) for name, maps in look(image).items()}
+    model.get_layer("conv1").bias.assign([1, 1, 1, 1, 9, 9, 9, 9])
+    after = {name: np.asarray(keras.ops.convert_to_numpy(maps)) for name, maps in look(image).items()}
+    np.testing.assert_array_equal(after["conv2"][..., :8], before["conv2"][..., :8])
+    assert (after["conv2"][..., 8:] != before["conv2"][..., 8:]).any()
+    assert (after["conv3"] != before["conv3"])[..., :12].any()
+
+
 def test_alexnet_starts_as_the_paper_says():
     model = zoo.create_model("alexnet", **zoo.get_spec("alexnet").small)
     for name, bias in {"conv1": 0, "conv2": 1, "conv3": 0, "conv4": 1, "conv5": 1, "fc6": 1, "fc7": 1}.items():
@@ -125,6 +139,13 @@ def test_the_speech_network_takes_a_signal():
     assert spec.input == "signal"
     model = zoo.create_model("speech_conv1d", filters=[4], dense_units=[], pooling="l2")
     assert layer_names(model) == ["signal", "conv1", "pool1", "flatten", "scores"]
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_the_initialiser_reaches_every_kernel(name):
+    model = zoo.create_model(name, "training", **zoo.get_spec(name).small, initialization="ones")
+    for weight in model.trainable_weights:
+        assert weight.name != "kernel" or (keras.ops.convert_to_numpy(weight) == 1).all(), weight.path
 
 
 @pytest.mark.parametrize("name", ["mnist_cnn_relu", "lenet5", "alexnet_small", "inception_v1_small", "speech_conv1d"])

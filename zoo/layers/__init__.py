@@ -1,6 +1,7 @@
 """The layers that the classics need and Keras lacks. They run on any Keras backend."""
 
 from zoo.layers.activations import ScaledTanh
+from zoo.layers.initializers import FanInUniform
 from zoo.layers.mlpconv import MLPConv2D
 from zoo.layers.normalization import LocalResponseNormalization
 from zoo.layers.partially_connected import PartiallyConnectedConv2D
@@ -16,6 +17,7 @@ from zoo.layers.towers import TowerConv2D
 
 __all__ = [
     "EuclideanRBF",
+    "FanInUniform",
     "L2Pooling1D",
     "L2Pooling2D",
     "LocalResponseNormalization",

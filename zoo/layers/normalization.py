@@ -20,25 +20,41 @@ class LocalResponseNormalization(keras.layers.Layer):
         n: neighbouring maps in the sum, the map itself included; odd.
         alpha: weight of the sum.
         beta: exponent.
+        towers: equal parts of the maps, in order, over whose seams no sum reaches.
 
     Input and output [batch, height, width, maps].
     """
 
-    def __init__(self, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any) -> None:
+    def __init__(
+        self, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75, towers: int = 1, **kwargs: Any
+    ) -> None:
         if n < 1 or n % 2 == 0:
             raise ValueError(f"`n` must be odd and positive, so that a map has a middle. Received: n={n}")
         if k <= 0 or alpha < 0:
             raise ValueError(f"`k` must be positive and `alpha` not negative. Received: k={k}, alpha={alpha}")
+        if towers < 1:
+            raise ValueError(f"`towers` must be 1 or more. Received: towers={towers}")
         super().__init__(**kwargs)
-        self.k, self.n, self.alpha, self.beta = k, n, alpha, beta
+        self.k, self.n, self.alpha, self.beta, self.towers = k, n, alpha, beta, towers
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Check that the maps can be shared among the towers."""
+        if input_shape[-1] is None or input_shape[-1] % self.towers:
+            raise ValueError(
+                f"The input's {input_shape[-1]} maps cannot be shared among {self.towers} towers. "
+                f"Received: {input_shape=}"
+            )
 
     def call(self, inputs: Any) -> Any:
         """Normalise."""
-        maps, reach = inputs.shape[-1], self.n // 2
+        reach = self.n // 2
         # In float32, for squares of pixels overflow half precision.
-        energy = ops.square(ops.cast(inputs, "float32"))
-        padded = ops.pad(energy, [[0, 0]] * (len(inputs.shape) - 1) + [[reach, reach]])
-        total = sum(padded[..., first : first + maps] for first in range(self.n))
+        towers = ops.split(ops.square(ops.cast(inputs, "float32")), self.towers, axis=-1)
+        totals = []
+        for energy in towers:
+            padded = ops.pad(energy, [[0, 0]] * (len(energy.shape) - 1) + [[reach, reach]])
+            totals.append(sum(padded[..., first : first + energy.shape[-1]] for first in range(self.n)))
+        total = ops.concatenate(totals, axis=-1)
         divisor = ops.power(self.k + self.alpha * total, self.beta)
         return ops.cast(ops.cast(inputs, "float32") / divisor, inputs.dtype)
 
@@ -48,4 +64,5 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        return {**super().get_config(), "k": self.k, "n": self.n, "alpha": self.alpha, "beta": self.beta}
+        own = {"k": self.k, "n": self.n, "alpha": self.alpha, "beta": self.beta, "towers": self.towers}
+        return {**super().get_config(), **own}

@@ -16,7 +16,8 @@ class PartiallyConnectedConv2D(keras.layers.Layer):
         table: for every output map the indices of the input maps that it sees.
         kernel_size: side of the kernels, in pixels.
         activation: name of a Keras activation, or None.
-        kernel_initializer: of `kernel`, float [size, size, pairs], one kernel for each pair of maps in the table.
+        kernel_initializer: of `kernel`, float [size, size, pairs], one kernel for each pair of maps in the table, one
+            output map after the other. Each output map draws its own, as of a convolution of its own inputs.
         bias_initializer: of `bias`, float [output maps].
 
     Input [batch, height, width, maps], output [batch, height − size + 1, width − size + 1, len(table)].
@@ -53,14 +54,22 @@ class PartiallyConnectedConv2D(keras.layers.Layer):
             raise ValueError(
                 f"The input has {maps} maps, fewer than the table names. Received: input_shape={input_shape}"
             )
-        self.kernel = self.add_weight(
-            shape=(*self.kernel_size, len(pairs)), initializer=self.kernel_initializer, name="kernel"
-        )
+        shape = (*self.kernel_size, len(pairs))
+        self.kernel = self.add_weight(shape=shape, initializer=self._draw_kernels, name="kernel")
         self.bias = self.add_weight(shape=(len(self.table),), initializer=self.bias_initializer, name="bias")
         # Puts each pair's kernel at its place among all pairs of maps; the others stay zero and have no weight.
         self._places = np.zeros((len(pairs), maps * len(self.table)), "float32")
         for row, (i, o) in enumerate(pairs):
             self._places[row, i * len(self.table) + o] = 1.0
+
+    def _draw_kernels(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        """Kernels drawn map by map, or the initialiser would take the shape's 25 for the inputs of a unit."""
+        maps = []
+        for row in self.table:
+            # A clone each, for an initialiser draws the same numbers every time.
+            drawn = self.kernel_initializer.clone()((*self.kernel_size, len(row), 1), dtype=dtype)
+            maps.append(ops.squeeze(drawn, axis=-1))
+        return ops.concatenate(maps, axis=-1)
 
     def full_kernel(self) -> Any:
         """The kernel of the ordinary convolution that computes the same: [size, size, input maps, output maps]."""

@@ -1,5 +1,6 @@
 """A tracked training run from recipe to recorded test accuracy: what `zoo train` does."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -43,10 +44,11 @@ def run_experiment(recipe: Recipe, callbacks: Iterable[keras.callbacks.Callback]
 
     Raises UsageError, PipelineError or ZooError for what the user can mend; the run is then marked FAILED.
     """
-    data = load_dataset(recipe.dataset.name, recipe.dataset.validation)
+    data = load_dataset(**recipe.dataset.options)
     with track(recipe, "train") as run:
         run.log_dataset(data)
         fitted = fit(recipe, data, [EpochLog(run), *callbacks])
+        run.log_metrics({"parameters": sum(math.prod(weight.shape) for weight in fitted.model.trainable_weights)})
         run.log_figure(learning_curves(fitted.history, recipe.name), "learning_curves.png")
         evaluation = evaluate(fitted.model, data.test, data.class_names)
         run.log_metrics({"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss})

@@ -4,7 +4,6 @@ Built-in recipes lie in `recipes/`; a recipe of one's own is named by its path. 
 its dotted name (`optimizer.learning_rate`, `augmentation.0.degrees`), which is also how a search names what it tunes.
 """
 
-import copy
 import difflib
 import io
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipelines.errors import UsageError
+from pipelines.fields import flatten, set_field
 
 BUILT_IN = Path(__file__).with_name("recipes")
 
@@ -31,11 +31,36 @@ class Network(_Strict):
     arguments: dict[str, Any] = {}
 
 
+Pixels = Annotated[int, Field(gt=0)]
+
+
 class DatasetChoice(_Strict):
     """A dataset and how many of its training images are held out for validation."""
 
     name: str
     validation: int | None = Field(None, gt=0, description="images; without it the dataset's usual number")
+    path: str | None = Field(None, min_length=1, description="of a folder, below ZOO_DATA_DIR or the working directory")
+    image_size: tuple[Pixels, Pixels] | None = Field(None, description="height and width of a folder's images")
+    channels: Literal[1, 3] | None = Field(None, description="of a folder's images; without it 3")
+
+    @model_validator(mode="after")
+    def _fits_name(self) -> "DatasetChoice":
+        given = [field for field in ("path", "image_size", "channels") if getattr(self, field) is not None]
+        if self.name != "folder" and given:
+            raise ValueError(f"{given[0]} belongs to the dataset folder, not to {self.name}")
+        if self.name == "folder" and not {"path", "image_size"} <= set(given):
+            raise ValueError("the dataset folder needs path and image_size, as in path: flowers, image_size: [64, 64]")
+        return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `load_dataset` takes."""
+        return self.model_dump(exclude_none=True)
+
+    @property
+    def title(self) -> str:
+        """What runs on it are listed under: its name, with that of the folder where it is one."""
+        return f"folder-{Path(self.path).resolve().name}" if self.path else self.name
 
 
 class Shift(_Strict):
@@ -76,6 +101,16 @@ class Optimizer(_Strict):
     learning_rate: float = Field(gt=0, description="at its highest, after warm-up")
     momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.0, ge=0, description="decoupled, times the learning rate, per step")
+
+
+class Regularization(_Strict):
+    """What the training loss adds to the loss of the examples."""
+
+    l2: float = Field(
+        0.0,
+        ge=0,
+        description="Nielsen's λ: adds λ / (2 · mini-batches of an epoch) times the sum of all squared kernel weights",
+    )
 
 
 class Schedule(_Strict):
@@ -127,7 +162,8 @@ class Recipe(_Strict):
     augmentation: list[AugmentationStep] = []
     optimizer: Optimizer
     schedule: Schedule = Schedule()
-    loss: Literal["crossentropy"] = "crossentropy"
+    loss: Literal["crossentropy", "quadratic", "map"] = "crossentropy"
+    regularization: Regularization = Regularization()
     epochs: int = Field(gt=0)
     batch_size: int = Field(gt=0, description="images per step")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -139,7 +175,7 @@ class Recipe(_Strict):
         """The recipe with some fields, by their dotted names, set to other values. Raises UsageError."""
         fields = self.model_dump(mode="json")
         for field, value in values.items():
-            _set(fields, field, value, self.name)
+            set_field(fields, field, value, self.name)
         return _validated(fields, self.name)
 
     def check_search(self) -> None:
@@ -153,7 +189,7 @@ class Recipe(_Strict):
 
     def flat(self) -> dict[str, Any]:
         """Every field but description and search by its dotted name, in the recipe's order."""
-        return _flatten(self.model_dump(mode="json", exclude={"description", "search", "paper"}))
+        return flatten(self.model_dump(mode="json", exclude={"description", "search", "paper"}))
 
     def to_yaml(self) -> str:
         """The recipe as a file that `load_recipe` reads."""
@@ -219,48 +255,6 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             raise UsageError(f"--set '{assignment}' is no assignment; expected FIELD=VALUE, as in --set epochs=3.")
         values[field.strip()] = parse_yaml(text, f"--set {field}")
     return values
-
-
-def _set(fields: Any, dotted: str, value: Any, recipe: str) -> None:
-    """Set a nested field in place; only `network.arguments` may gain new names."""
-    # The names below `search` are dotted themselves.
-    *parents, last = dotted.split(".", 1) if dotted.startswith("search.") else dotted.split(".")
-    node, reached = fields, ""
-    for part in parents:
-        node, reached = _step(node, part, dotted, recipe), f"{reached}{part}."
-    if isinstance(node, list):
-        _step(node, last, dotted, recipe)
-        node[int(last)] = copy.deepcopy(value)
-    elif isinstance(node, dict) and (last in node or reached in ("network.arguments.", "search.")):
-        node[last] = copy.deepcopy(value)
-    else:
-        _step(node, last, dotted, recipe)
-
-
-def _step(node: Any, part: str, dotted: str, recipe: str) -> Any:
-    if isinstance(node, dict) and part in node:
-        return node[part]
-    if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
-        return node[int(part)]
-    known = (
-        list(node) if isinstance(node, dict) else [str(i) for i in range(len(node))] if isinstance(node, list) else []
-    )
-    near = difflib.get_close_matches(part, known, n=1)
-    expected = (
-        f"did you mean '{near[0]}'?"
-        if near
-        else f"expected one of {', '.join(known)}."
-        if known
-        else "it has no parts."
-    )
-    raise UsageError(f"The recipe {recipe} has no field '{dotted}': '{part}' is unknown; {expected}")
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {k: v for key, item in items for k, v in _flatten(item, f"{prefix}{key}.").items()}
-    return {prefix[:-1]: value}
 
 
 def _validated(fields: dict[str, Any], where: str) -> Recipe:

@@ -81,7 +81,7 @@ def _add_version(
 ) -> int:
     on_step("load")
     run_id = run.info.run_id
-    data = load_dataset(recipe.dataset.name, recipe.dataset.validation)
+    data = load_dataset(**recipe.dataset.options)
     with tempfile.TemporaryDirectory() as temporary:
         model = keras.saving.load_model(download_model(run, Path(temporary)), compile=False)
     on_step("stage")

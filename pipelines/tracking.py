@@ -95,7 +95,7 @@ class TrackedRun:
         self.client.log_figure(self.id, figure, path)
 
     def log_dataset(self, data: "Dataset") -> None:
-        """Record which images were trained on, by name and digest."""
+        """Record which images or signals were trained on, by name and digest."""
         self.client.set_tag(self.id, "zoo.dataset_digest", data.digest)
         profile = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
         entity = DatasetEntity(
@@ -103,7 +103,12 @@ class TrackedRun:
             digest=data.digest[:36],  # as long as MLflow takes; the tag has it whole
             source_type="local",
             source=json.dumps({"uri": data.name}),
-            schema=json.dumps({"image": ["uint8", *data.input_shape], "classes": len(data.class_names)}),
+            schema=json.dumps(
+                {
+                    "signal" if data.has_signals else "image": [str(data.train.images.dtype), *data.input_shape],
+                    "classes": len(data.class_names),
+                }
+            ),
             profile=json.dumps(profile),
         )
         context = InputTag(MLFLOW_DATASET_CONTEXT, "training")
@@ -116,9 +121,9 @@ class TrackedRun:
         from mlflow.models import ModelSignature
         from mlflow.types import Schema, TensorSpec
 
-        image, scores = model.input, model.output
+        example, scores = model.input, model.output
         signature = ModelSignature(
-            Schema([TensorSpec(np.dtype("float32"), (-1, *image.shape[1:]), "image")]),
+            Schema([TensorSpec(np.dtype("float32"), (-1, *example.shape[1:]), example.name)]),
             Schema([TensorSpec(np.dtype("float32"), (-1, *scores.shape[1:]))]),
         )
         # Named requirements spare MLflow a subprocess that loads the model to guess them.
@@ -130,7 +135,7 @@ class TrackedRun:
 def track(recipe: Recipe, kind: Kind, *, name: str | None = None, parent: str | None = None) -> Iterator[TrackedRun]:
     """A new run that is FINISHED when the block ends, FAILED when it raises, KILLED when it is interrupted."""
     client = connect()
-    experiment = _experiment(client, recipe.dataset.name)
+    experiment = _experiment(client, recipe.dataset.title)
     tags = {
         "zoo.kind": kind,
         "zoo.recipe": recipe.name,

@@ -1,6 +1,7 @@
 """From a recipe to a trained network: the one path that `zoo train` and every trial of a search take."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import zoo
 from pipelines.augmentation import make_augmentation
 from pipelines.datasets import Dataset, Split
 from pipelines.errors import PipelineError, UsageError
+from pipelines.losses import make_loss
 from pipelines.recipes import Optimizer, Recipe, Schedule
 
 # Several steps in one graph call: on two cores a third more images/s than a call a step.
@@ -23,6 +25,7 @@ class Fitted:
     """A trained network and how it got there."""
 
     model: keras.Model
+    """In its serving form: one output, the scores."""
     history: dict[str, list[float]] = field(repr=False)
     """`loss`, `accuracy`, `val_loss`, `val_accuracy`, one value an epoch."""
 
@@ -32,8 +35,42 @@ class Fitted:
         return self.history["val_accuracy"][-1]
 
 
+class Trainee(keras.Model):
+    """A network as it is trained: its layers, with what the loss adds to that of the scores.
+
+    The loss of the training examples is that of the scores, plus `auxiliary_weight` times that of each auxiliary
+    head, plus `l2` times the sum of all squared kernels (those of convolutions and dense layers; biases and the
+    coefficients of trained subsampling are left out). The accuracy, and all that is measured on other examples, is of
+    the scores alone: of what will be served.
+    """
+
+    def __init__(self, network: keras.Model, auxiliary_weight: float, l2: float) -> None:
+        super().__init__(network.input, network.outputs, name=network.name)
+        self.auxiliary_weight = auxiliary_weight
+        self.l2 = l2
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """A scalar float32."""
+        scores, *auxiliary = keras.tree.flatten(y_pred)
+        loss = super().compute_loss(x, y, scores, sample_weight, training)
+        if not training:
+            return loss
+        for head in auxiliary:
+            loss += self.auxiliary_weight * self.loss(y, head, sample_weight)
+        if self.l2:
+            kernels = [weight for weight in self.trainable_weights if weight.name == "kernel"]
+            loss += self.l2 * sum(keras.ops.sum(keras.ops.square(kernel)) for kernel in kernels)
+        return loss
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The mean of each metric so far."""
+        return super().compute_metrics(x, y, keras.tree.flatten(y_pred)[0], sample_weight)
+
+
 def build_network(recipe: Recipe, data: Dataset) -> keras.Model:
-    """The recipe's network for the dataset's images and classes, with weights drawn from the recipe's seed.
+    """The recipe's network, in its training form, for the dataset's inputs and classes, drawn from the recipe's seed.
 
     Raises ZooError or UsageError for a network or an argument that the zoo does not have or cannot use.
     """
@@ -42,16 +79,24 @@ def build_network(recipe: Recipe, data: Dataset) -> keras.Model:
     if reserved:
         raise UsageError(f"network.arguments.{reserved.pop()} cannot be set: the recipe's other fields decide it.")
     keras.utils.set_random_seed(recipe.seed)
-    keras.config.set_dtype_policy(recipe.precision)
     try:
-        return zoo.create_model(
-            network.name, input_shape=data.input_shape, classes=len(data.class_names), **network.arguments
-        )
+        with _precision(recipe):
+            return zoo.create_model(
+                network.name, input_shape=data.input_shape, classes=len(data.class_names), **network.arguments
+            )
     except zoo.ZooError:
         raise
     except (TypeError, ValueError, ArithmeticError) as error:  # Keras's own complaints about an argument's value
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise UsageError(f"{network.name} cannot be built with {network.arguments}: {reason}.") from error
+
+
+@contextlib.contextmanager
+def _precision(recipe: Recipe) -> Iterator[None]:
+    """What is built inside computes in the recipe's precision."""
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        yield
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -62,11 +107,20 @@ def fit(recipe: Recipe, data: Dataset, callbacks: Iterable[keras.callbacks.Callb
     The same recipe, seed included, gives the same numbers on one machine. The test images are not touched. Raises
     PipelineError for a run that diverges, UsageError or ZooError for an impossible recipe.
     """
-    model = build_network(recipe, data)
+    if recipe.augmentation and data.has_signals:
+        raise UsageError(
+            f"The augmentation step '{recipe.augmentation[0].step}' is for images, and {data.name} has signals; leave "
+            "augmentation empty."
+        )
+    network = build_network(recipe, data)
     steps = steps_per_epoch(recipe, data)
+    with _precision(recipe):  # Keras scales the loss of a model that computes in float16, and asks the model itself
+        # The regularisation is a share of each mini-batch's loss, as in Nielsen's network3.py.
+        weight = zoo.get_spec(recipe.network.name).auxiliary_weight
+        model = Trainee(network, weight, recipe.regularization.l2 / (2 * steps))
     model.compile(
         optimizer=_optimizer(recipe.optimizer, _learning_rate(recipe, steps)),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=make_loss(recipe.loss),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # Keras takes whole calls only: a divisor, or the last call of an epoch would eat into the next one's steps.
         steps_per_execution=max(n for n in range(1, MOST_STEPS_PER_CALL + 1) if steps % n == 0),
@@ -89,7 +143,9 @@ def fit(recipe: Recipe, data: Dataset, callbacks: Iterable[keras.callbacks.Callb
             f"The loss of {recipe.name} became {history.history['loss'][-1]} in epoch {len(history.epoch)}; try a "
             f"smaller optimizer.learning_rate than {recipe.optimizer.learning_rate:g}."
         )
-    return Fitted(model, {name: [float(v) for v in values] for name, values in history.history.items()})
+    return Fitted(
+        zoo.serving_form(network), {name: [float(v) for v in values] for name, values in history.history.items()}
+    )
 
 
 def steps_per_epoch(recipe: Recipe, data: Dataset) -> int:
@@ -103,11 +159,11 @@ def steps_per_epoch(recipe: Recipe, data: Dataset) -> int:
 
 
 def training_batches(recipe: Recipe, split: Split) -> tf.data.Dataset:
-    """All epochs' batches in one stream: (images float32 [batch, height, width, channels], labels int64 [batch]).
+    """All epochs' batches in one stream: (images or signals float32 [batch, …], labels int64 [batch]).
 
     Order and augmentation are functions of (seed, epoch, step) alone, whatever the number of threads.
     """
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
+    images, labels = _tensors(split)
     augment = make_augmentation(recipe.augmentation)
     fold = tf.random.experimental.stateless_fold_in
     run_seed = tf.constant([recipe.seed, 0], tf.int32)
@@ -127,8 +183,13 @@ def training_batches(recipe: Recipe, split: Split) -> tf.data.Dataset:
 
 
 def _validation_batches(split: Split) -> tf.data.Dataset:
-    whole = tf.data.Dataset.from_tensor_slices((tf.constant(split.images), tf.constant(split.labels)))
-    return _without_autotune(whole.batch(500))
+    whole = tf.data.Dataset.from_tensor_slices(_tensors(split))
+    return _without_autotune(whole.batch(split.evaluation_batch))
+
+
+def _tensors(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
+    with tf.device("CPU"):  # a dataset may be larger than a GPU's memory, and is read on the CPU
+        return tf.constant(split.images), tf.constant(split.labels)
 
 
 def _without_autotune(batches: tf.data.Dataset) -> tf.data.Dataset:

@@ -64,7 +64,7 @@ def search(
             f"The recipe {recipe.name} has no search: block; add one that maps fields to ranges or choices."
         )
     recipe.check_search()
-    data = load_dataset(recipe.dataset.name, recipe.dataset.validation)
+    data = load_dataset(**recipe.dataset.options)
     with track(recipe, "search", name=f"search {recipe.name}") as run:
         run.log_dataset(data)
         run.log_params({f"search.{name}": space.model_dump(mode="json") for name, space in recipe.search.items()})
@@ -144,7 +144,7 @@ class _Tuner(keras_tuner.RandomSearch):
             with track(recipe, "trial", name=f"trial {number}", parent=self.parent.id) as run:
                 run_id = run.id
                 same = recipe.dataset == self.recipe.dataset  # the dataset can be searched over too
-                data = self.data if same else load_dataset(recipe.dataset.name, recipe.dataset.validation)
+                data = self.data if same else load_dataset(**recipe.dataset.options)
                 run.log_dataset(data)
                 fitted = fit(recipe, data, [EpochLog(run)])
         except Exception as error:

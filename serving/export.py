@@ -1,10 +1,14 @@
-"""A Keras classifier of images as a SavedModel that TensorFlow Serving loads as it is.
+"""A Keras classifier of images, or of signals, as a SavedModel that TensorFlow Serving loads as it is.
 
-Three signatures, each of which takes what a different caller has:
+For images three signatures, each of which takes what a different caller has:
 
     serving_default  image        uint8 [batch, height, width, channels]   → probabilities, class_id, label
     predict_bytes    image_bytes  string [batch], PNG or JPEG of any size  → the same
     classify         inputs       string [batch], tf.Example with `image/encoded` → classes, scores, likeliest first
+
+For signals one:
+
+    serving_default  signal       float32 [batch, samples, channels], −1…1        → probabilities, class_id, label
 
 Beside the graph lie `assets/labels.txt`, a warm-up file, reference inputs and outputs (`serving.verify` asks a fresh
 process for the same outputs) and `lineage.json`.
@@ -36,10 +40,12 @@ def export_saved_model(
     """Write the SavedModel into the new `folder` and return its content hash.
 
     Args:
-        model: takes raw pixels float32 [batch, height, width, channels] and returns logits [batch, classes].
+        model: takes raw pixels float32 [batch, height, width, channels], or signals float32 [batch, samples,
+            channels], and returns logits [batch, classes].
         name: of the served model, for the warm-up requests.
         class_names: a label for each class, in the order of the scores.
-        samples: uint8 [count, height, width, channels], a few real images for the reference and the warm-up.
+        samples: a few real images uint8 [count, height, width, channels], or signals float32 [count, samples,
+            channels], for the reference and the warm-up.
         lineage: facts about where the model comes from; the content hash is added to them.
     """
     if model.output.shape[-1] != len(class_names):
@@ -56,29 +62,42 @@ def export_saved_model(
     extra.mkdir()
     logits = model.predict(samples, verbose=0)
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(keras.ops.cast(logits, "float32")))
-    # As fixed-width bytes, which need no pickle; a PNG does not end in the zeros that NumPy would strip.
-    encoded = np.array([encode_png(image) for image in samples], dtype="S")
-    np.savez(extra / REFERENCE, image=samples, image_bytes=encoded, probabilities=probabilities)
-    _write_warm_up(extra / WARM_UP, name, samples, encoded)
+    inputs: dict[str, Any] = _reference_inputs(samples)
+    np.savez(extra / REFERENCE, **inputs, probabilities=probabilities)
+    _write_warm_up(extra / WARM_UP, name, inputs)
     digest = content_hash(folder)
     facts = {**lineage, "model": name, "classes": list(class_names), "content_hash": digest}
     (extra / LINEAGE).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     return digest
 
 
+def _reference_inputs(samples: np.ndarray) -> dict[str, np.ndarray]:
+    """The samples by the names of the inputs that take them, that of `serving_default` first."""
+    if samples.ndim == 3:
+        return {"signal": samples}
+    # As fixed-width bytes, which need no pickle; a PNG does not end in the zeros that NumPy would strip.
+    return {"image": samples, "image_bytes": np.array([encode_png(image) for image in samples], dtype="S")}
+
+
 def _add_endpoints(archive: Any, model: keras.Model, class_names: Sequence[str]) -> None:
-    height, width, channels = model.input.shape[1:]
     labels = tf.constant(list(class_names))
 
-    def probabilities(pixels: tf.Tensor) -> tf.Tensor:
+    def probabilities(inputs: tf.Tensor) -> tf.Tensor:
         # training=False, or augmentation and dropout layers stay switched on in the artifact; float32, for
         # TensorFlow Serving's REST cannot write half precision.
-        return tf.nn.softmax(tf.cast(model(pixels, training=False), tf.float32))
+        return tf.nn.softmax(tf.cast(model(inputs, training=False), tf.float32))
 
-    def answer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores = probabilities(pixels)
+    def answer(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = probabilities(inputs)
         class_id = tf.argmax(scores, axis=-1, output_type=tf.int64)
         return {"probabilities": scores, "class_id": class_id, "label": tf.gather(labels, class_id)}
+
+    if len(model.input.shape) == 3:
+        signals = tf.TensorSpec(model.input.shape, tf.float32, name="signal")
+        archive.add_endpoint("serving_default", lambda signal: answer(signal), input_signature=[signals])
+        return
+
+    height, width, channels = model.input.shape[1:]
 
     def decode(encoded: tf.Tensor) -> tf.Tensor:
         """One PNG or JPEG → float32 [height, width, channels] in 0…255."""
@@ -110,13 +129,12 @@ def _add_endpoints(archive: Any, model: keras.Model, class_names: Sequence[str])
     archive.add_endpoint("classify", classify, input_signature=[examples])
 
 
-def _write_warm_up(path: Path, name: str, samples: np.ndarray, encoded: np.ndarray) -> None:
+def _write_warm_up(path: Path, name: str, inputs: Mapping[str, np.ndarray]) -> None:
     """Requests that a server replays before a version goes live, so that the first caller does not wait."""
-    requests = [
-        ("serving_default", "image", samples[:1]),
-        ("serving_default", "image", samples),
-        ("predict_bytes", "image_bytes", encoded[:1].astype(object)),
-    ]
+    alias, samples = next(iter(inputs.items()))
+    requests = [("serving_default", alias, samples[:1]), ("serving_default", alias, samples)]
+    if "image_bytes" in inputs:
+        requests.append(("predict_bytes", "image_bytes", inputs["image_bytes"][:1].astype(object)))
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, alias, value in requests:
             spec = model_pb2.ModelSpec(name=name, signature_name=signature)

@@ -1,7 +1,7 @@
 """Does a SavedModel answer as the network it was made from? Asked in a fresh process that loads nothing else.
 
-`python -m serving.verify FOLDER` loads it as a model server does and compares all three signatures with the reference
-outputs that lie beside it; it ends with status 0, or 1 and a sentence.
+`python -m serving.verify FOLDER` loads it as a model server does and compares all its signatures, three of images or
+one of signals, with the reference outputs that lie beside it; it ends with status 0, or 1 and a sentence.
 """
 
 import subprocess
@@ -34,10 +34,25 @@ def verify(folder: Path) -> None:
     from serving.model_server.session import SavedModelSession, SessionOptions
     from serving.model_server.signatures import Servable
 
-    with np.load(folder / EXTRA / REFERENCE, allow_pickle=False) as reference:
-        images, encoded, expected = (reference[key] for key in ("image", "image_bytes", "probabilities"))
+    with np.load(folder / EXTRA / REFERENCE, allow_pickle=False) as file:
+        reference = dict(file)
+    expected = reference.pop("probabilities")
     labels = np.array((folder / LABELS).read_text("utf-8").splitlines()).astype("S").astype(object)
-    encoded = encoded.astype(object)
+    servable = Servable(SavedModelSession(folder, SessionOptions()))
+    class_id = expected.argmax(axis=1)
+
+    def compare(signature: str, inputs: dict[str, np.ndarray]) -> None:
+        outputs = servable.predict(signature, inputs)
+        _close(outputs["probabilities"], expected, f"{signature}: probabilities")
+        _equal(outputs["class_id"], class_id, f"{signature}: class_id")
+        _equal(outputs["label"], labels[class_id], f"{signature}: label")
+
+    if "signal" in reference:
+        compare("serving_default", {"signal": reference["signal"]})
+        return
+    encoded = reference["image_bytes"].astype(object)
+    compare("serving_default", {"image": reference["image"]})
+    compare("predict_bytes", {"image_bytes": encoded})
     feature = tf.train.Feature
     examples = np.array(
         [
@@ -50,13 +65,6 @@ def verify(folder: Path) -> None:
         ],
         dtype=object,
     )
-    servable = Servable(SavedModelSession(folder, SessionOptions()))
-    class_id = expected.argmax(axis=1)
-    for signature, inputs in (("serving_default", {"image": images}), ("predict_bytes", {"image_bytes": encoded})):
-        outputs = servable.predict(signature, inputs)
-        _close(outputs["probabilities"], expected, f"{signature}: probabilities")
-        _equal(outputs["class_id"], class_id, f"{signature}: class_id")
-        _equal(outputs["label"], labels[class_id], f"{signature}: label")
     ranked = servable.predict("classify", {"inputs": examples})
     order = np.argsort(-expected, axis=1, kind="stable")
     _close(ranked["scores"], np.take_along_axis(expected, order, axis=1), "classify: scores")

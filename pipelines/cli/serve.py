@@ -13,7 +13,11 @@ from pipelines.cli.train import JsonOption
 from pipelines.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
+
+    from serving.client import Signature
 
 GRPC_PORT, REST_PORT = 8500, 8501  # TensorFlow Serving's
 
@@ -49,7 +53,9 @@ def serve(context: typer.Context) -> None:
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Image files, or folders of them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Image files, or folders of them; or WAV files.")
+    ],
     model: Annotated[str | None, typer.Option(help="Served model; by default the one that was published.")] = None,
     version: Annotated[int | None, typer.Option(min=1, help="Ask this version rather than a label.")] = None,
     label: Annotated[str, typer.Option(help="Ask the version with this label.")] = "stable",
@@ -61,34 +67,60 @@ def predict(
     invert: Annotated[bool, typer.Option("--invert", help="Swap light and dark, for dark ink on light paper.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a model server what is on some images."""
+    """Ask a model server what is on some images, or in some sounds."""
     from serving.client import connect
     from serving.images import find_images, read_as_png
+    from serving.signals import read_wav
 
-    files = find_images(images)
-    encoded = [read_as_png(file, invert=invert) for file in files]
+    files = find_images(paths)
+    sounds = [file for file in files if file.suffix.lower() == ".wav"]
+    if sounds and (invert or len(sounds) < len(files)):
+        other = "--invert, which is for images" if invert else f"the image '{(set(files) - set(sounds)).pop()}'"
+        raise UsageError(f"'{sounds[0]}' is a sound and was given with {other}; ask in two commands.")
+    loaded = [read_wav(file) if sounds else read_as_png(file, invert=invert) for file in files]
     address = server or f"localhost:{REST_PORT if rest else GRPC_PORT}"
     if rest and "://" not in address:
         address = f"http://{address}"
     name = model or _only_model()
     answers = []
     with connect(address, timeout) as client:
-        for first in range(0, len(encoded), BATCH):
-            inputs = {"image_bytes": encoded[first : first + BATCH]}
-            outputs = client.predict(name, inputs, signature="predict_bytes", version=version, label=label)
+        signatures = client.metadata(name, version=version, label=label)
+        signature, alias, inputs = _for_model(name, signatures, loaded, is_sound=bool(sounds))
+        for first in range(0, len(inputs), BATCH):
+            batch = {alias: inputs[first : first + BATCH]}
+            outputs = client.predict(name, batch, signature=signature, version=version, label=label)
             if not {"label", "probabilities"} <= set(outputs):
                 raise PipelineError(f"{name} answers with {sorted(outputs)}; expected label and probabilities.")
             for file, text, shares in zip(files[first:], outputs["label"], outputs["probabilities"], strict=False):
                 answers.append((file, str(text), shares))
+    kind = "signal" if sounds else "image"
     if as_json:
         print_json(
-            [{"image": str(file), "label": text, "probabilities": shares.tolist()} for file, text, shares in answers]
+            [{kind: str(file), "label": text, "probabilities": shares.tolist()} for file, text, shares in answers]
         )
         return
-    out.print(_table(answers))
+    out.print(_table(kind, answers))
 
 
-BATCH = 64  # images per request
+def _for_model(
+    name: str, signatures: "Mapping[str, Signature]", loaded: list[Any], *, is_sound: bool
+) -> tuple[str, str, Any]:
+    """The signature to ask, its input's name, and the files' contents as that takes them."""
+    import numpy as np
+
+    from serving.signals import loudest_stretch
+
+    signal = signatures["serving_default"].inputs.get("signal") if "serving_default" in signatures else None
+    if is_sound and signal is None:
+        raise UsageError(f"{name} takes no sounds; ask it with image files, or name another model with --model.")
+    if signal is None:
+        return "predict_bytes", "image_bytes", loaded
+    if not is_sound:
+        raise UsageError(f"{name} takes sounds; ask it with WAV files, or name another model with --model.")
+    return "serving_default", "signal", np.stack([loudest_stretch(samples, signal.shape[1]) for samples in loaded])
+
+
+BATCH = 64  # files per request
 MOST_COLUMNS = 10
 
 
@@ -105,10 +137,10 @@ def _only_model() -> str:
     raise UsageError(f"Which model? {', '.join(names)} are published; name one with --model.")
 
 
-def _table(answers: "list[tuple[Path, str, np.ndarray[Any, Any]]]") -> Table:
-    """The label of each image and the probabilities (percent) of its classes, or of the likeliest where many."""
+def _table(kind: str, answers: "list[tuple[Path, str, np.ndarray[Any, Any]]]") -> Table:
+    """The label of each file and the probabilities (percent) of its classes, or of the likeliest where many."""
     classes = len(answers[0][2])
-    columns = Column("image", overflow="fold"), Column("label", no_wrap=True)
+    columns = Column(kind, overflow="fold"), Column("label", no_wrap=True)
     table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     if classes > MOST_COLUMNS:
         table.add_column("probability", no_wrap=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipelines.datasets import load_dataset
 from pipelines.errors import PipelineError, UsageError
@@ -54,6 +55,7 @@ def test_validation_is_the_end_of_the_training_images():
     [
         (lambda: load_dataset("mnits"), "Unknown dataset 'mnits'; there are digits, mnist"),
         (lambda: load_dataset("digits", validation=1437), "1437; digits has 1437 training images"),
+        (lambda: load_dataset("folder"), "folder needs a path and an image_size"),
     ],
 )
 def test_wrong_call(call, says):
@@ -156,6 +158,229 @@ def test_failed_download_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.datasets.mnist, "load_data", unreachable)
     with pytest.raises(PipelineError, match=r"download failed .*no route.*set ZOO_DATA_DIR"):
         load_dataset("mnist")
+
+
+def cifar():
+    colours = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 32, 3), np.uint8)
+    labels = np.arange(20, dtype=np.uint8)[:, None] % 10
+    return {"x_train": colours, "y_train": labels, "x_test": colours[:10], "y_test": labels[:10]}
+
+
+def test_cifar10_file_is_read_from_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
+    np.savez(tmp_path / "cifar10.npz", **cifar())
+    data = load_dataset("cifar10", validation=5)
+    assert data.input_shape == (32, 32, 3)
+    assert data.train.labels.tolist() == [*range(10), *range(5)]
+    assert [data.class_names[i] for i in (0, 1, 6, 9)] == ["airplane", "automobile", "frog", "truck"]
+    np.savez(tmp_path / "cifar10.npz", **{**cifar(), "x_test": cifar()["x_test"][..., :1]})
+    with pytest.raises(PipelineError, match=r"x_test is uint8 \(10, 32, 32, 1\); expected uint8 images of 32x32x3"):
+        load_dataset("cifar10")
+
+
+def test_cifar10_without_a_file_comes_from_keras_own_layout(tmp_path, monkeypatch):
+    """Pickled batches of planes, red before green before blue, as the tar archive holds them."""
+    import pickle
+
+    batches = tmp_path / "datasets" / "cifar-10-batches-py-target" / "cifar-10-batches-py"
+    batches.mkdir(parents=True)
+    seed = 20_261_121
+    print(f"seed {seed}")
+    pixels = np.random.default_rng(seed).integers(0, 256, (10_000, 3, 32, 32), np.uint8)
+    labels = [i % 10 for i in range(10_000)]
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        (batches / name).write_bytes(pickle.dumps({b"data": pixels.reshape(10_000, -1), b"labels": labels}))
+    import keras
+
+    # What Keras asks of the archive's checksum is its own business.
+    folder = str(batches.parent)
+    monkeypatch.setattr("keras.src.datasets.cifar10.get_file", lambda *args, **kwargs: folder)
+    data = load_dataset("cifar10")
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [45_000, 5_000, 10_000]
+    np.testing.assert_array_equal(data.test.images[7], pixels[7].transpose(1, 2, 0))
+    assert data.test.labels[:12].tolist() == [*range(10), 0, 1]
+    monkeypatch.setattr(keras.datasets.cifar10, "load_data", lambda: ((pixels, labels), (pixels, labels)))
+    with pytest.raises(PipelineError, match=r"Keras's cifar10 in .*x_train is uint8 \(10000, 3, 32, 32\)"):
+        load_dataset("cifar10")
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return load_dataset("speech_clips")
+
+
+def test_speech_clips_are_fixed_and_balanced(clips):
+    assert [len(part) for part in (clips.train, clips.validation, clips.test)] == [4000, 500, 1000]
+    assert clips.input_shape == (1000, 1)
+    assert clips.has_signals
+    assert clips.class_names == ("not speech", "speech")
+    for part in (clips.train, clips.validation, clips.test):
+        assert part.images.dtype == np.float32
+        assert 0.45 < part.labels.mean() < 0.55
+        assert np.abs(part.images).max() <= 1
+        # 16 bits, so that processors whose sines differ in the last place agree on the digest.
+        np.testing.assert_array_equal(part.images * 32_768, np.round(part.images * 32_768))
+    assert clips.digest == "f56f8d694efae5469f884e0e6dd70d69a5469303f486a7e672c8a62a053a083d"
+
+
+def test_energy_alone_does_not_tell_speech(clips):
+    """The best threshold on a clip's energy, whichever side is speech."""
+    energy, labels = np.mean(clips.train.images**2, axis=(1, 2)), clips.train.labels
+    shares = [np.mean((energy > threshold) == labels) for threshold in np.quantile(energy, np.linspace(0, 1, 201))]
+    assert max(*shares, 1 - min(shares)) < 0.65
+
+
+def test_speech_has_a_pitch_and_formants(clips):
+    """A voice's samples repeat after its period; and its power lies in bands that a tone or a noise does not have."""
+    clip = clips.train.images[..., 0]
+    spectrum = np.abs(np.fft.rfft(clip * np.hanning(1000), axis=1)) ** 2
+    correlation = np.fft.irfft(spectrum, axis=1)
+    periods = correlation[:, 8_000 // 300 : 8_000 // 80].max(axis=1) / correlation[:, 0]
+    speech = clips.train.labels == 1
+    assert np.median(periods[speech]) > 0.6
+    # Half of a clip's power in one bin and its neighbours is a tone's, not a voice's.
+    peaks = np.sort(spectrum, axis=1)[:, -4:].sum(axis=1) / spectrum.sum(axis=1)
+    assert np.quantile(peaks[~speech], 0.9) > 0.9
+    assert np.median(peaks[speech]) < 0.8
+
+
+def photographs(folder, classes=("cat", "dog"), count=10, size=(12, 9), suffix="png"):
+    """Images of one colour each: the class's position in red, the image's own number in green."""
+    for position, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", size, (40 * position, 5 * i, 0)).save(folder / name / f"{name}{i}.{suffix}")
+    return folder
+
+
+def load(folder, **options):
+    return load_dataset("folder", path=str(folder), **{"image_size": (8, 6), **options})
+
+
+def test_a_folder_of_classes_is_split_alike_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path))
+    photographs(tmp_path / "pets")
+    data = load("pets")
+    assert data.class_names == ("cat", "dog")
+    assert data.input_shape == (8, 6, 3)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [15, 1, 4]
+    # A fifth of each class for testing; every image is in one part, with its own label.
+    assert np.bincount(data.test.labels).tolist() == [2, 2]
+    seen = []
+    for part in (data.train, data.validation, data.test):
+        for image, label in zip(part.images, part.labels, strict=True):
+            assert (image == image[0, 0]).all()
+            assert image[0, 0, 0] == 40 * label
+            seen.append(tuple(image[0, 0]))
+    assert len(set(seen)) == 20
+    # Both classes are in what is held out, although it is the end of the training images.
+    assert set(load("pets", validation=6).validation.labels) == {0, 1}
+    assert data.digest == "ddddafabba892b97b7f4840ec342e867e61407e67e6c13a0c11f219c0df08ab0"
+    monkeypatch.delenv("ZOO_DATA_DIR")
+    monkeypatch.chdir(tmp_path)
+    assert load("pets").digest == data.digest
+
+
+def test_a_folder_with_a_test_set_of_its_own(tmp_path):
+    photographs(tmp_path / "train", count=4)
+    photographs(tmp_path / "test", count=3)
+    data = load(tmp_path, validation=1)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [7, 1, 6]
+
+
+def test_images_are_filled_and_cut_about_their_centre(tmp_path):
+    photographs(tmp_path, count=2)
+    # Three times as wide as high: red, green and blue thirds, of which the middle is left. And lying on its side.
+    stripes = np.repeat(np.eye(3, dtype=np.uint8) * 255, 10, axis=0)
+    wide = Image.fromarray(np.repeat(stripes[np.newaxis], 10, axis=0))
+    for name, image, options in (
+        ("0.png", wide, {}),
+        ("1.jpg", wide, {"quality": 95}),
+        ("2.png", wide.convert("P"), {}),
+        ("3.PNG", wide.convert("RGBA"), {}),
+        ("4.jpeg", wide.convert("CMYK"), {"quality": 95}),
+    ):
+        image.save(tmp_path / "dog" / name, **options)
+    turned = wide.rotate(-90, expand=True)
+    turned.getexif()[0x0112] = 8  # stored turned by 90 degrees: a viewer turns it back
+    turned.save(tmp_path / "dog" / "5.jpg", exif=turned.getexif(), quality=95)
+    data = load(tmp_path, image_size=(4, 4))
+    images = np.concatenate([part.images for part in (data.train, data.validation, data.test)])
+    green = np.abs(images.astype(int) - (0, 255, 0)).max(axis=(1, 2, 3)) < 60
+    assert green.sum() == 6
+
+
+def test_grey_images(tmp_path):
+    photographs(tmp_path, count=2)
+    assert load(tmp_path, channels=1).input_shape == (8, 6, 1)
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    photographs(tmp_path, count=2)
+    for i in range(8):
+        Image.new("RGBA", (8, 8), (200, 0, 0, 0)).save(tmp_path / "dog" / f"glass{i}.png")
+    data = load(tmp_path)
+    assert (data.train.images == 255).all(axis=(1, 2, 3)).sum() >= 5
+
+
+def test_other_files_and_hidden_folders_are_left_alone(tmp_path):
+    photographs(tmp_path)
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / "readme.txt").write_text("pets")
+    (tmp_path / "cat" / "notes.txt").write_text("a cat")
+    (tmp_path / "cat" / "._cat0.png").write_bytes(b"a Mac's")
+    assert len(load(tmp_path).train) == 15
+
+
+def broken_photograph(folder):
+    photographs(folder)
+    (folder / "dog" / "dog3.png").write_bytes(b"no image")
+
+
+def cut_photograph(folder):
+    photographs(folder, suffix="jpg", size=(64, 64))
+    path = folder / "dog" / "dog3.jpg"
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def deep_photograph(folder):
+    photographs(folder)
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(folder / "dog" / "dog3.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: None, r"There is no folder '.*pets', neither in ZOO_DATA_DIR \(not set\) nor in the working"),
+        (lambda folder: folder.mkdir(), "has no sub-folder; expected a sub-folder of images for each of two classes"),
+        (lambda folder: photographs(folder, classes=["cat"]), "has only 'cat'; expected a sub-folder"),
+        (
+            lambda folder: photographs(folder, count=1),
+            "The class 'cat' has 1 PNG or JPEG files in .*expected 2 or more",
+        ),
+        (lambda folder: (photographs(folder), (folder / "eel").mkdir()), "The class 'eel' has 0 PNG or JPEG files"),
+        (
+            lambda folder: (photographs(folder / "train"), photographs(folder / "test", classes=["cat", "eel"])),
+            "The class 'dog' of .* is in one of train/ and test/ only",
+        ),
+        (broken_photograph, r"The image '.*dog3\.png' cannot be read"),
+        (cut_photograph, r"The image '.*dog3\.jpg' cannot be read"),
+        (deep_photograph, r"The image '.*dog3\.png' has more than 8 bits a channel"),
+    ],
+)
+def test_a_bad_folder_is_one_sentence(tmp_path, make, says):
+    make(tmp_path / "pets")
+    with pytest.raises(PipelineError, match=says) as error:
+        load(tmp_path / "pets")
+    assert "\n" not in str(error.value)
+
+
+def test_more_pixels_than_memory(tmp_path):
+    photographs(tmp_path)
+    with pytest.raises(
+        PipelineError, match=r"on the 20 images of .* takes \d+ GiB at 900000x900000x3, and this machine has"
+    ):
+        load(tmp_path, image_size=(900_000, 900_000))
 
 
 @pytest.mark.skipif(not REAL_MNIST or not Path(REAL_MNIST, "mnist.npz").is_file(), reason="ZOO_DATA_DIR has no MNIST")

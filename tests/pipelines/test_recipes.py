@@ -21,7 +21,10 @@ def test_built_in_recipe_names_what_exists(name):
     assert recipe.name == name
     assert recipe.description
     assert recipe.dataset.name in list_datasets()
-    zoo.create_model(recipe.network.name, **recipe.network.arguments)
+    assert set(recipe.network.arguments) <= set(zoo.get_spec(recipe.network.name).arguments)
+    if recipe.paper:
+        assert 80 < recipe.paper.test_accuracy < 100  # percent
+        assert recipe.paper.source
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -60,7 +63,7 @@ def test_the_search_space_can_be_overridden_too():
 def test_the_file_of_a_run_names_defaults_too():
     """Or an old run's recipe would change with them."""
     text = load_recipe("digits_cnn").to_yaml()
-    for field in ("seed: 1", "precision: float32", "loss: crossentropy"):
+    for field in ("seed: 1", "precision: float32", "loss: crossentropy", "l2: 0.0"):
         assert field in text
 
 
@@ -85,6 +88,17 @@ def test_flat_names_are_those_that_override_takes():
         ({"epochs.x": 1}, "it has no parts"),
         ({"augmentation.²": 1}, "'²' is unknown"),
         ({"search.epochs": {"min": 1, "max": 9, "sampling": "log", "step": 0.5}}, "factor above 1, received 0.5"),
+        ({"loss": "hinge"}, "'loss'.*'crossentropy', 'quadratic' or 'map', received 'hinge'"),
+        ({"regularization.l2": -0.1}, "'regularization.l2'.*greater than or equal to 0, received -0.1"),
+        ({"regularization.l1": 0.1}, "no field 'regularization.l1'"),
+        ({"dataset.path": "flowers"}, "'dataset': path belongs to the dataset folder, not to digits"),
+        ({"dataset.name": "folder"}, "'dataset': the dataset folder needs path and image_size"),
+        ({"dataset": {"name": "folder", "path": "a", "image_size": [8]}}, "'dataset.image_size.1'"),
+        ({"dataset": {"name": "folder", "path": "a", "image_size": [8, 0]}}, "'dataset.image_size.1'.*received 0"),
+        (
+            {"dataset": {"name": "folder", "path": "a", "image_size": [8, 8], "channels": 2}},
+            "'dataset.channels'.*1 or 3",
+        ),
         ({"search": {"epochs": {"min": 3, "max": 1}}}, r"'search.epochs'.*min \(3\) must be below max"),
         ({"search": {"epochs": {"min": 0, "max": 1, "sampling": "log"}}}, "log range starts above zero"),
     ],
@@ -125,3 +139,9 @@ def test_unknown_recipe(name, says):
 def test_bad_assignment(assignment):
     with pytest.raises(UsageError):
         parse_assignments([assignment])
+
+
+def test_a_folder_s_runs_are_listed_under_its_name():
+    folder = {"name": "folder", "path": "photos/flowers", "image_size": [8, 8]}
+    assert load_recipe("digits_cnn").override({"dataset": folder}).dataset.title == "folder-flowers"
+    assert load_recipe("digits_cnn").dataset.title == "digits"

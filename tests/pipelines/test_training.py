@@ -1,9 +1,12 @@
+import keras
 import numpy as np
 import pytest
 
 import zoo
-from pipelines.datasets import load_dataset
+from pipelines.datasets import Dataset, Split, load_dataset
 from pipelines.errors import PipelineError, UsageError
+from pipelines.losses import make_loss
+from pipelines.recipes import load_recipe
 from pipelines.training import build_network, fit, steps_per_epoch, training_batches
 
 
@@ -81,8 +84,10 @@ def test_schedules(recipe, data, schedule, expected):
 
 
 def test_a_loss_that_is_no_number_ends_the_run(recipe, data):
-    recipe = recipe.override({"optimizer": {"name": "sgd", "learning_rate": 1e30}, "epochs": 5})
-    with pytest.raises(PipelineError, match=r"became nan in epoch [1-4]; try a smaller optimizer\.learning_rate"):
+    # The squares of weights that large are beyond float32 whatever else happens to the network.
+    sgd = {"name": "sgd", "learning_rate": 1e30}
+    recipe = recipe.override({"optimizer": sgd, "regularization.l2": 1, "epochs": 5})
+    with pytest.raises(PipelineError, match=r"became (inf|nan) in epoch 1; try a smaller optimizer\.learning_rate"):
         fit(recipe, data)
 
 
@@ -90,6 +95,107 @@ def test_network_takes_the_datasets_shape_and_the_recipes_precision(recipe, data
     model = build_network(recipe.override({"precision": "mixed_bfloat16"}), data)
     assert model.get_layer("conv1").compute_dtype == "bfloat16"
     assert model.output.dtype == "float32"
+
+
+# Weights that this cannot move: what a run reports is then what its first weights give.
+STILL = {"optimizer": {"name": "sgd", "learning_rate": 1e-20}, "epochs": 1}
+
+
+def test_l2_is_the_text_s_share_of_each_mini_batch(recipe, data):
+    """λ / (2 · mini-batches) · Σ w², of the kernels and not of the biases; validation is of the scores alone."""
+    still = recipe.override(STILL)
+    without, with_l2 = (fit(still.override({"regularization.l2": l2}), data) for l2 in (0.0, 0.7))
+    weights = build_network(still, data).trainable_weights
+    squares = sum(np.sum(np.square(weight)) for weight in weights if weight.ndim > 1)
+    difference = with_l2.history["loss"][0] - without.history["loss"][0]
+    assert difference == pytest.approx(0.7 / (2 * steps_per_epoch(still, data)) * squares, rel=1e-5)
+    assert with_l2.history["val_loss"] == without.history["val_loss"]
+
+
+def test_l2_keeps_weights_small_and_out_of_the_file(recipe, data, tmp_path):
+    without, with_l2 = (fit(recipe.override({"regularization.l2": l2}), data).model for l2 in (0.0, 10.0))
+    size = [np.sum(np.square(model.get_layer("dense1").kernel)) for model in (without, with_l2)]
+    assert size[1] < 0.9 * size[0]
+    with_l2.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_layer("dense1").kernel_regularizer is None
+    assert not loaded.losses
+
+
+def test_the_quadratic_loss_trains_and_is_what_is_reported(recipe, data):
+    history = fit(recipe.override({"loss": "quadratic", "epochs": 10}), data).history
+    assert history["loss"][0] < 0.5  # a cross-entropy of ten classes would begin at 2.3
+    assert history["loss"][-1] < 0.6 * history["loss"][0]
+    assert history["val_accuracy"][-1] > 0.7
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """Four shades of grey with noise, of the size that a small GoogLeNet with its auxiliary heads needs."""
+    seed = 20_261_121
+    print(f"seed {seed}")
+    random = np.random.default_rng(seed)
+    labels = np.arange(24) % 4
+    images = np.uint8(80 * labels)[:, None, None, None] + random.integers(0, 16, (24, 65, 65, 3), np.uint8)
+    train, rest = Split(images[:16], labels[:16]), Split(images[16:], labels[16:])
+    return Dataset("photographs", train, rest, rest, ("a", "b", "c", "d"), "")
+
+
+@pytest.fixture(scope="module")
+def heads_recipe(recipe):
+    small = {"width": 1 / 16, "auxiliary_units": 8, "dropout": 0.0, "auxiliary_dropout": 0.0}
+    small["initialization"] = "he_normal"
+    return recipe.override({"network": {"name": "inception_v1", "arguments": small}, "batch_size": 8})
+
+
+def test_auxiliary_heads_weigh_in_the_training_loss_and_nowhere_else(heads_recipe, photographs):
+    still = heads_recipe.override(STILL)
+    fitted = fit(still, photographs)
+    network, loss = build_network(still, photographs), make_loss("crossentropy")
+    scores, *auxiliary = network.predict(photographs.train.images, verbose=0)
+    assert len(auxiliary) == 2
+    labels = photographs.train.labels
+    weighted = loss(labels, scores) + 0.3 * sum(loss(labels, head) for head in auxiliary)
+    assert fitted.history["loss"] == [pytest.approx(float(weighted), rel=1e-5)]
+    assert fitted.history["accuracy"] == [pytest.approx(np.mean(scores.argmax(axis=1) == labels))]
+    assert set(fitted.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    # Validation, and the network that is kept, are of the main scores.
+    rest = photographs.validation
+    main = network.predict(rest.images, verbose=0)[0]
+    assert fitted.history["val_loss"] == [pytest.approx(float(loss(rest.labels, main)), rel=1e-5)]
+    assert len(fitted.model.outputs) == 1
+    np.testing.assert_allclose(fitted.model.predict(rest.images, verbose=0), main, rtol=1e-4, atol=1e-6)
+
+
+def test_auxiliary_heads_train_in_several_steps_a_call_and_in_half_precision(heads_recipe, photographs):
+    recipe = heads_recipe.override(
+        {"optimizer": {"name": "adam", "learning_rate": 3e-3}, "epochs": 20, "precision": "mixed_bfloat16"}
+    )
+    fitted = fit(recipe, photographs)
+    losses = fitted.history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+    assert fitted.model.output.dtype == "float32"
+    assert fitted.model.get_layer("conv1").compute_dtype == "bfloat16"
+
+
+def test_a_network_of_signals_learns():
+    recipe = load_recipe("speech_conv1d").override({"epochs": 3, "network.arguments.filters": [8, 8]})
+    fitted = fit(recipe, load_dataset("speech_clips"))
+    assert fitted.validation_accuracy > 0.85
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "says"),
+    [
+        ({"augmentation": [{"step": "shift", "pixels": 1}]}, UsageError, "'shift' is for images, and speech_clips has"),
+        ({"network": {"name": "mnist_fc"}}, zoo.ZooError, "mnist_fc takes one image"),
+        ({"dataset": {"name": "digits"}}, zoo.ZooError, "speech_conv1d takes one signal"),
+    ],
+)
+def test_signals_and_images_are_not_mixed_up(values, error, says):
+    recipe = load_recipe("speech_conv1d").override(values)
+    with pytest.raises(error, match=says):
+        fit(recipe, load_dataset(recipe.dataset.name))
 
 
 @pytest.mark.parametrize(

@@ -61,14 +61,14 @@ def test_a_failed_trial_is_kept_and_the_search_goes_on(recipe):
     found = search(mixed, 2)
     assert len(found.trials) == 2
     (failed,) = [trial for trial in found.trials if trial.validation_accuracy is None]
-    assert "'medium'; expected max or average" in failed.error
+    assert "pooling is 'medium' in pool1; expected max, average" in failed.error
     assert find_run(failed.run_id).info.status == "FAILED"
     assert found.winner.network.arguments["pooling"] == "max"
 
 
 def test_a_search_in_which_all_fails_says_why(recipe):
     hopeless = recipe.override({"search": {"network.arguments.pooling": {"choices": ["median", "medium"]}}})
-    with pytest.raises(PipelineError, match=r"Each of the 2 trials failed.*expected max or average"):
+    with pytest.raises(PipelineError, match=r"Each of the 2 trials failed.*expected max, average, l2 or weighted"):
         search(hopeless, 2)
     assert {run.info.status for run in search_runs()} == {"FAILED"}
 

@@ -1,11 +1,14 @@
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from serving.artifact import content_hash, read_lineage
 from serving.errors import ServingError
+from serving.export import export_saved_model
+from serving.protos import prediction_log_pb2
 from serving.verify import verify
 
 
@@ -81,3 +84,63 @@ def test_lineage_that_cannot_be_read_is_empty(tmp_path, export):
     (export / "assets.extra" / "lineage.json").write_text("{")
     assert read_lineage(export) == {}
     assert read_lineage(tmp_path / "nowhere") == {}
+
+
+@pytest.fixture(scope="module")
+def signals():
+    seed = 20_261_121
+    print(f"seed {seed}")
+    return np.random.default_rng(seed).uniform(-1, 1, (6, 40, 1)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def signal_model():
+    keras.utils.set_random_seed(1)
+    signal = keras.Input((40, 1), name="signal")
+    x = keras.layers.Flatten()(keras.layers.Conv1D(4, 5, activation="relu")(signal))
+    return keras.Model(signal, keras.layers.Dense(2)(x))
+
+
+@pytest.fixture
+def signal_export(signal_model, signals, tmp_path):
+    folder = tmp_path / "signals"
+    facts = {"name": "sounds", "class_names": ["noise", "speech"], "samples": signals, "lineage": {}}
+    export_saved_model(signal_model, folder, **facts)
+    return folder
+
+
+def test_a_model_of_signals_has_the_one_signature_that_takes_them(signal_export, signal_model, signals):
+    signatures = tf.saved_model.load(str(signal_export)).signatures
+    assert list(signatures) == ["serving_default"]
+    (described,) = signatures["serving_default"].structured_input_signature[1].values()
+    assert (described.name, described.dtype, described.shape.as_list()) == ("signal", tf.float32, [None, 40, 1])
+    answer = signatures["serving_default"](signal=tf.constant(signals))
+    assert {name: value.dtype.name for name, value in answer.items()} == {
+        "probabilities": "float32",
+        "class_id": "int64",
+        "label": "string",
+    }
+    expected = tf.nn.softmax(signal_model.predict(signals, verbose=0)).numpy()
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
+    assert answer["label"].numpy().tolist() == [[b"noise", b"speech"][i] for i in expected.argmax(axis=1)]
+
+
+def test_a_model_of_signals_is_verified_and_warmed_up_with_them(signal_export, signals):
+    verify(signal_export)
+    warm_up = tf.data.TFRecordDataset(str(signal_export / "assets.extra" / "tf_serving_warmup_requests"))
+    sizes = []
+    for record in warm_up.as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        assert request.model_spec.signature_name == "serving_default"
+        sizes.append(tf.make_ndarray(request.inputs["signal"]).shape)
+    assert sizes == [(1, 40, 1), (6, 40, 1)]
+
+
+def test_a_changed_answer_to_a_signal_does_not_verify(signal_export):
+    reference = signal_export / "assets.extra" / "reference.npz"
+    with np.load(reference) as file:
+        arrays = dict(file)
+    arrays["probabilities"][0] += (1e-4, -1e-4)
+    np.savez(reference, **arrays)
+    with pytest.raises(ServingError, match=r"serving_default: probabilities differ by up to 0\.0001"):
+        verify(signal_export)

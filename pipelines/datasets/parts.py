@@ -1,0 +1,54 @@
+"""What a dataset is, once it is loaded."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST_VALUES = 8_000_000
+"""Of the inputs in one batch without training: photographs come in smaller batches than digits."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Some images, or signals, and their labels."""
+
+    images: np.ndarray
+    """Images uint8 [count, height, width, channels], or signals float32 [count, samples, 1] from −1 to 1."""
+    labels: np.ndarray
+    """int64 [count]."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def evaluation_batch(self) -> int:
+        """How many of them a network is shown at once, where it is not trained."""
+        return max(1, min(500, MOST_VALUES // math.prod(self.images.shape[1:])))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset in its three parts. Validation is held out of the training images; test is read once."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    digest: str
+    """SHA-256 over all images and labels in their order, and over where the parts begin."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(height, width, channels) of an image, (samples, 1) of a signal."""
+        return self.train.images.shape[1:]
+
+    @property
+    def has_signals(self) -> bool:
+        """Whether it holds signals in place of images."""
+        return len(self.input_shape) == 2
+
+
+Loaded = tuple[Split, Split, tuple[str, ...]]
+"""What a loader returns: the training images, validation not yet held out; the test images; the classes' names."""

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from pipelines.cli import catalogue, quickstart, release, serve, train, tune, ui
+from pipelines.cli import catalogue, draw, quickstart, release, serve, train, tune, ui
 from pipelines.cli.console import fail
 from pipelines.errors import PipelineError
 from serving.errors import ServingError
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for module in (quickstart, catalogue, train, tune, release, serve, ui):
+for module in (quickstart, catalogue, draw, train, tune, release, serve, ui):
     module.register(app)
 
 
@@ -41,7 +41,7 @@ def main() -> None:
             fail("Interrupted.", INTERRUPTED)
         raise
     except Exception as error:
-        if _is(error, "zoo.registry", "ZooError"):
+        if _is(error, "zoo.spec", "ZooError"):
             fail(str(error), 2)
         if _is(error, "mlflow.exceptions", "MlflowException"):
             fail(f"MLflow's store does not do as asked: {' '.join(str(error).split())[:400]}", 1)

@@ -1,6 +1,6 @@
 # make quickstart runs the main job, make test the tests; both set up .venv first, once.
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint format lock clean
+.PHONY: help setup quickstart test test-jax lint format lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 help:  ## Show what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
 
 setup: $(STAMP)  ## Make .venv and install the locked versions
 
@@ -26,6 +26,9 @@ quickstart: $(STAMP)  ## Train, track, tune, publish, serve and ask, on real han
 
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest
+
+test-jax: $(STAMP)  ## Run the zoo's tests on Keras's JAX backend: some minutes
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/zoo
 
 lint: $(STAMP)  ## Check format, style and types
 	$(BIN)/ruff format --check .

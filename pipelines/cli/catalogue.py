@@ -1,52 +1,57 @@
-"""`zoo models` and `zoo recipes`."""
+"""`zoo models`, `zoo recipes` and `zoo results`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
 
-from pipelines.cli.console import out, print_json
+from pipelines.cli.console import err, out, print_json
 from pipelines.cli.train import JsonOption
+
+if TYPE_CHECKING:
+    from pipelines.cards import Card
+    from pipelines.results import Result
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(models)
     app.command()(recipes)
+    app.command()(results)
 
 
 def models(
-    pattern: Annotated[str, typer.Argument(help="A name, or a pattern such as 'mnist_*'.")] = "*",
+    pattern: Annotated[str, typer.Argument(metavar="[NAME]", help="A name, or a pattern such as 'mnist_*'.")] = "*",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/models.md.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the networks of the zoo."""
+    """List the networks of the zoo, or show the card of one: layers, costs, paper, divergences."""
     from serving.quiet import import_tensorflow
 
-    import_tensorflow()
-    import zoo
+    with err.status("[dim]building the networks[/dim]"):
+        import_tensorflow()
+        import zoo
+        from pipelines.cards import as_json as card_as_json
+        from pipelines.cards import make_cards, models_page
 
-    specs = [zoo.get_spec(name) for name in zoo.list_models(pattern)] or [zoo.get_spec(pattern)]
+        cards = make_cards(zoo.list_models(pattern) or [pattern])
     if as_json:
-        print_json(
-            [
-                {
-                    "name": spec.name,
-                    "parameters": _parameters(spec.name),
-                    "input_shape": spec.input_shape,
-                    "classes": spec.classes,
-                    "paper": vars(spec.paper),
-                    "divergences": spec.divergences,
-                }
-                for spec in specs
-            ]
-        )
-        return
-    table = Table("network", "input", "parameters", "test accuracy in the paper")
-    for spec in specs:
-        accuracy = "" if spec.paper.test_accuracy is None else f"{spec.paper.test_accuracy:.2f} %"
-        shape = "x".join(map(str, spec.input_shape))
-        table.add_row(spec.name, shape, f"{_parameters(spec.name):,}", accuracy)
-    out.print(table)
+        print_json([card_as_json(card) for card in cards])
+    elif markdown:
+        out.print(models_page(cards), markup=False, end="")
+    elif pattern == cards[0].spec.name:
+        _print_card(cards[0])
+    else:
+        from pipelines.cards import summary
+
+        table = Table("network", "input", *_right("parameters", "multiply"), "test accuracy in the paper")
+        for card in cards:
+            table.add_row(*summary(card))
+        out.print(table)
+        out.print("[dim]zoo models NAME shows a network's card.[/dim]")
 
 
 def recipes(as_json: JsonOption = False) -> None:
@@ -63,10 +68,69 @@ def recipes(as_json: JsonOption = False) -> None:
     out.print(table)
 
 
-def _parameters(name: str) -> int:
-    """Trainable parameters of a network's serving form at its paper's shape."""
-    import math
+def results(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]…", help="Finished runs to add.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List what the project has measured; with RUNs, add them to the repository's table of results."""
+    from pipelines.results import read_results, record, to_markdown
 
-    import zoo
+    if runs:
+        from pipelines.tracking import find_run
 
-    return sum(math.prod(weight.shape) for weight in zoo.create_model(name, "serving").trainable_weights)
+        found = record([find_run(run, "train") for run in runs])
+    else:
+        found = read_results()
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in found])
+    elif markdown:
+        out.print(to_markdown(found), markup=False, end="")
+    else:
+        out.print(_results_table(found))
+
+
+def _print_card(card: "Card") -> None:
+    from pipelines.cards import facts, layer_table
+
+    out.print(f"[bold]{card.spec.name}[/bold]\n")
+    sentences = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
+    last = ""
+    for heading, text in facts(card):
+        sentences.add_row(heading if heading != last else "", escape(text.replace("`", "")))
+        last = heading
+    out.print(sentences, soft_wrap=False)
+    heads, rows = layer_table(card)
+    words = [max(head.split(), key=len) for head in heads]
+    longest = [max(map(len, column)) for column in zip(words, *rows, strict=True)]
+    columns = [
+        Column(head, justify="left" if i < 2 else "right", min_width=width)
+        for i, (head, width) in enumerate(zip(heads, longest, strict=True))
+    ]
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for row in rows[:-1]:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row(*rows[-1], style="bold")
+    # At least as wide as its numbers: a narrow terminal breaks lines rather than numbers.
+    Console(highlight=False, width=max(out.width, sum(longest) + 3 * len(longest))).print(table)
+
+
+def _results_table(found: "list[Result]") -> Table:
+    table = Table("recipe", "network", *_right("parameters"), "dataset", "test accuracy", "seeds", "minutes", "command")
+    for result in found:
+        table.add_row(
+            result.recipe,
+            result.network,
+            f"{result.parameters:,}",
+            result.dataset,
+            result.accuracy(),
+            str(len(result.seeds)),
+            f"{result.minutes:.1f}",
+            result.command,
+        )
+    return table
+
+
+def _right(*names: str) -> list[Column]:
+    return [Column(name, justify="right") for name in names]

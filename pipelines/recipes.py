@@ -208,10 +208,17 @@ def list_recipes() -> list[str]:
 
 def load_recipe(name: str) -> Recipe:
     """A built-in recipe by name, or one's own by its path (`…/mine.yaml`). Raises UsageError."""
-    is_path = name.endswith((".yaml", ".yml")) or "/" in name
+    recipe = recipe_from_yaml(recipe_text(name), name, default_name=Path(name).stem if _is_path(name) else name)
+    recipe.check_search()
+    return recipe
+
+
+def recipe_text(name: str) -> str:
+    """A recipe's file as it stands there, comments included. Raises UsageError."""
+    is_path = _is_path(name)
     path = Path(name) if is_path else BUILT_IN / f"{name}.yaml"
     try:
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except FileNotFoundError:
         if is_path:
             raise UsageError(f"There is no recipe file '{name}'.") from None
@@ -222,9 +229,10 @@ def load_recipe(name: str) -> Recipe:
         raise UsageError(f"Unknown recipe '{name}'; {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The recipe file '{name}' cannot be read: {error}.") from error
-    recipe = recipe_from_yaml(text, name, default_name=path.stem)
-    recipe.check_search()
-    return recipe
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or "/" in name
 
 
 def recipe_from_yaml(text: str, where: str, default_name: str | None = None) -> Recipe:

@@ -54,18 +54,25 @@ def models(
         out.print("[dim]zoo models NAME shows a network's card.[/dim]")
 
 
-def recipes(as_json: JsonOption = False) -> None:
-    """List the built-in recipes."""
-    from pipelines.recipes import list_recipes, load_recipe
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show this recipe's file.")] = None, as_json: JsonOption = False
+) -> None:
+    """List the built-in recipes, or show one."""
+    from pipelines.recipes import list_recipes, load_recipe, recipe_text
 
-    found = [load_recipe(name) for name in list_recipes()]
+    found = [load_recipe(recipe) for recipe in ([name] if name else list_recipes())]
     if as_json:
         print_json([recipe.model_dump(mode="json") for recipe in found])
         return
-    table = Table("recipe", "network", "dataset", "epochs", "what it is")
+    if name:
+        out.print(recipe_text(name), markup=False, end="")
+        return
+    table = Table(Column("recipe", no_wrap=True), Column("dataset", no_wrap=True), "epochs", "what it is")
+    table.box = box.SIMPLE_HEAD
     for recipe in found:
-        table.add_row(recipe.name, recipe.network.name, recipe.dataset.name, str(recipe.epochs), recipe.description)
+        table.add_row(recipe.name, recipe.dataset.name, str(recipe.epochs), recipe.description)
     out.print(table)
+    out.print("[dim]zoo recipes NAME shows a recipe.[/dim]")
 
 
 def results(
@@ -117,18 +124,11 @@ def _print_card(card: "Card") -> None:
 
 
 def _results_table(found: "list[Result]") -> Table:
-    table = Table("recipe", "network", *_right("parameters"), "dataset", "test accuracy", "seeds", "minutes", "command")
+    columns = [Column(name, no_wrap=True) for name in ("recipe", "dataset", "test accuracy")]
+    table = Table(*columns, *_right("seeds", "minutes"), Column("command", overflow="fold"), box=box.SIMPLE_HEAD)
     for result in found:
-        table.add_row(
-            result.recipe,
-            result.network,
-            f"{result.parameters:,}",
-            result.dataset,
-            result.accuracy(),
-            str(len(result.seeds)),
-            f"{result.minutes:.1f}",
-            result.command,
-        )
+        cells = [result.recipe, result.dataset, result.accuracy(), str(len(result.seeds)), f"{result.minutes:.1f}"]
+        table.add_row(*cells, result.command)
     return table
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipelines.results import read_results, to_markdown
 from serving.client import connect
 from serving.errors import ServingError
 from serving.ports import free_ports
@@ -93,6 +94,11 @@ def wait_until_served(address):
                 pass
             time.sleep(0.2)
     pytest.fail("zoo serve did not serve what was published")
+
+
+def test_the_table_of_results_is_the_recorded_one():
+    table = re.search(r"<!-- zoo results --markdown -->\n(.*?)<!-- end -->", README, re.DOTALL).group(1)
+    assert table == to_markdown(read_results()), "Run: zoo results --markdown, and put its table into the README."
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)]+)\)", README))

@@ -98,7 +98,12 @@ def test_lists_for_machines(zoo_command):
 
 def test_lists_for_people(zoo_command):
     assert "1,672,570" in zoo_command("models")[1]
-    assert "digits_cnn" in zoo_command("recipes")[1]
+    listed = zoo_command("recipes")[1]
+    assert all(name in listed for name in list_recipes())
+    assert "optimizer: {name: adam" in zoo_command("recipes", "lenet5")[1]
+    status, _, err = zoo_command("recipes", "lenet6")
+    assert status == 2
+    assert "Unknown recipe 'lenet6'; did you mean 'lenet5'?" in err
 
 
 def test_publish_says_what_it_did(zoo_command, published_home):

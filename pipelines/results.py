@@ -1,7 +1,7 @@
 """What the project claims to have measured: a row for each run in `results.csv`, which only ever grows.
 
 A row is written from a tracked run of a built-in recipe, so that whoever has the repository can run it again. Rows of
-the same recipe, settings and data that differ in their seed make one result, a mean with its spread.
+the same recipe, settings and data with consecutive seeds make one result, a mean with its spread.
 """
 
 import csv
@@ -10,11 +10,12 @@ import json
 import os
 import shlex
 import statistics
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import PipelineError, UsageError
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TABLE = Path(__file__).with_name("results.csv")
-WHERE_ONLY = ("seed", "dataset.path")
-"""Fields of a recipe that do not make another result of it."""
 
 
 class Row(BaseModel):
@@ -53,7 +52,7 @@ class Row(BaseModel):
 
 
 class Result(BaseModel):
-    """Runs of one recipe and setting that differ in their seed."""
+    """Runs of one recipe and setting with consecutive seeds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,6 +61,7 @@ class Result(BaseModel):
     network: str
     parameters: int
     dataset: str
+    dataset_digest: str
     epochs: int
     seeds: list[int]
     test_accuracy: float
@@ -84,29 +84,34 @@ class Result(BaseModel):
         return f"{self.accuracy()} on {self.dataset} ({of}): `{self.command}`"
 
 
-def read_results(table: Path = TABLE) -> list[Result]:
-    """Every result, by recipe. Raises PipelineError for a table that is none."""
-    latest: dict[tuple[str, ...], Row] = {}
-    for row in _read(table):
-        latest[row.recipe, row.settings, row.dataset_digest, str(row.seed)] = row
-    rows = sorted(latest.values(), key=_key)
-    return [_result(list(group)) for _, group in groupby(rows, key=lambda row: _key(row)[:3])]
+def read_results(table: Path | None = None) -> list[Result]:
+    """Every result, by recipe. Of two runs of one seed the later counts. Raises PipelineError for a broken table."""
+    latest = {_key(row): row for row in _read(table or TABLE)}
+    stretches: list[list[Row]] = []
+    for row in sorted(latest.values(), key=_key):
+        last = stretches[-1][-1] if stretches else None
+        if last and _key(last) == (*_key(row)[:-1], row.seed - 1):
+            stretches[-1].append(row)
+        else:
+            stretches.append([row])
+    return [_result(rows) for rows in stretches]
 
 
-def record(runs: "list[Run]", table: Path = TABLE) -> list[Result]:
+def record(runs: "list[Run]", table: Path | None = None) -> list[Result]:
     """Add finished training runs to the table and return the results that they belong to.
 
     A run that the table has already is left alone. Raises UsageError for a run that cannot be repeated from the
-    repository: of a recipe that is not built in, or not finished.
+    repository: not finished, of a recipe that is not built in, or of sources that were changed since their commit.
     """
-    rows = [_row(run) for run in runs]
-    known = _read(table)
-    ids = {row.run_id for row in known}
-    new = [row for row in rows if row.run_id not in ids]
-    if new:
-        _write(table, [*known, *new])
-    keys = {_key(row)[:2] for row in rows}
-    return [result for result in read_results(table) if (result.recipe, result.settings) in keys]
+    rows, table = [_row(run) for run in runs], table or TABLE
+    with FileLock(f"{table}.lock"):
+        known = _read(table)
+        ids = {row.run_id for row in known}
+        new = [row for row in rows if row.run_id not in ids]
+        if new:
+            _write(table, [*known, *new])
+    mine = {_key(row)[:-1] for row in rows}
+    return [result for result in read_results(table) if (result.recipe, result.settings, result.dataset_digest) in mine]
 
 
 def to_markdown(results: list[Result]) -> str:
@@ -123,45 +128,52 @@ def to_markdown(results: list[Result]) -> str:
 def _row(run: "Run") -> Row:
     from pipelines.tracking import recipe_of
 
-    recipe, metrics = recipe_of(run), run.data.metrics
+    recipe, metrics, tags, run_id = recipe_of(run), run.data.metrics, run.data.tags, run.info.run_id
     if recipe.name not in list_recipes():
-        raise UsageError(f"Run {run.info.run_id} is of '{recipe.name}', no built-in recipe: nobody could repeat it.")
-    if "test_accuracy" not in metrics or run.info.status != "FINISHED":
-        raise UsageError(f"Run {run.info.run_id} is {run.info.status} and has no test accuracy; train it to its end.")
-    built_in, mine = _settings(load_recipe(recipe.name)), _settings(recipe)
-    differing = [
-        # JSON is YAML, which `--set` reads.
-        f"--set {shlex.quote(f'{field}={json.dumps(value)}')}"
-        for field, value in mine.items()
-        if field not in WHERE_ONLY and built_in.get(field) != value
-    ]
+        raise UsageError(f"Run {run_id} is of '{recipe.name}', no built-in recipe: nobody could repeat it.")
+    if run.info.status != "FINISHED" or not {"test_accuracy", "parameters"} <= set(metrics):
+        raise UsageError(
+            f"Run {run_id} is {run.info.status} and lacks a result; train it to its end with this version."
+        )
+    if tags.get("zoo.git_changed") == "true":
+        raise UsageError(
+            f"Run {run_id} was made with sources that were changed since their commit; commit, train again."
+        )
     return Row(
         recipe=recipe.name,
-        settings=" ".join(differing),
+        settings=_settings(recipe),
         seed=recipe.seed,
         network=recipe.network.name,
         parameters=int(metrics["parameters"]),
         dataset=recipe.dataset.name,
-        dataset_digest=run.data.tags["zoo.dataset_digest"][:12],
+        dataset_digest=tags["zoo.dataset_digest"][:12],
         epochs=recipe.epochs,
         validation_accuracy=round(100 * metrics["val_accuracy"], 4),
         test_accuracy=round(100 * metrics["test_accuracy"], 4),
         minutes=round((run.info.end_time - run.info.start_time) / 60_000, 2),
-        commit=run.data.tags.get("mlflow.source.git.commit", "")[:12],
+        commit=tags.get("mlflow.source.git.commit", "")[:12],
         date=datetime.fromtimestamp(run.info.end_time / 1000, UTC).date().isoformat(),
-        run_id=run.info.run_id,
+        run_id=run_id,
     )
 
 
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's fields by their dotted names; lists, the augmentation steps among them, in one piece."""
+def _settings(recipe: Recipe) -> str:
+    """What differs from the built-in recipe, as arguments of `zoo train`."""
+    ignored = {"description", "search", "paper", "seed"}
+    built_in, mine = (r.model_dump(mode="json", exclude=ignored) for r in (load_recipe(recipe.name), recipe))
+    # JSON is YAML, which `--set` reads.
+    return " ".join(f"--set {shlex.quote(f'{name}={json.dumps(v)}')}" for name, v in _differing(built_in, mine, ""))
 
-    def flat(value: Any, prefix: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            return {prefix[:-1]: value}
-        return {name: v for key, part in value.items() for name, v in flat(part, f"{prefix}{key}.").items()}
 
-    return flat(recipe.model_dump(mode="json", exclude={"description", "search", "paper"}), "")
+def _differing(before: dict[str, Any], after: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """The fields that differ, by their dotted names; in one piece where single ones would leave something over."""
+    for name, value in after.items():
+        if value == before.get(name):
+            continue
+        if isinstance(value, dict) and isinstance(before.get(name), dict) and set(before[name]) <= set(value):
+            yield from _differing(before[name], value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _key(row: Row) -> tuple[str, str, str, int]:
@@ -181,6 +193,7 @@ def _result(rows: list[Row]) -> Result:
         network=first.network,
         parameters=first.parameters,
         dataset=first.dataset,
+        dataset_digest=first.dataset_digest,
         epochs=first.epochs,
         seeds=seeds,
         test_accuracy=statistics.mean(accuracies),

@@ -19,15 +19,12 @@ from typing import Any
 import keras
 from keras import layers
 
-from zoo.building import SCORES, class_scores, dropped, pool, require_size, smallest_side
+from zoo.building import SCORES, class_scores, dropped, pool, require_count, require_size, smallest_side
 from zoo.layers import LocalResponseNormalization, TowerConv2D
 from zoo.registry import register_model
 from zoo.spec import Paper
 
-CITATION = (
-    "Krizhevsky, A., Sutskever, I., Hinton, G. E. ImageNet Classification with Deep Convolutional Neural Networks. "
-    "NIPS 2012"
-)
+CITATION = "Krizhevsky, A. et al. ImageNet Classification with Deep Convolutional Neural Networks. NIPS 2012"
 PRINTED_NEURONS = {"conv1": "253,440", "conv2": "186,624", "conv3": "64,896", "conv4": "64,896", "conv5": "43,264"}
 PRINTED_NEURONS |= {"fc6": "4096", "fc7": "4096", "scores": "1000", "total": "650,000"}
 IMAGENET_MEAN = (123.68, 116.78, 103.94)
@@ -66,6 +63,7 @@ def towers_network(
     The model takes `image` float32 [batch, height, width, channels], pixels 0…255, and returns logits float32
     [batch, classes]. Raises ZooError for a bad argument.
     """
+    require_count(name, "filters", filters, 5)
     first = [(first_kernel_size, first_stride)] if first_stride > 1 else []
     require_size(name, input_shape, smallest_side([*first, (3, 2), (3, 2), (3, 2)]))
 

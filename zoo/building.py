@@ -54,6 +54,12 @@ def require_size(network: str, input_shape: Sequence[int], smallest: int) -> Non
         raise ZooError(f"{network} received an input of {received} {unit}; the smallest is {needed}.")
 
 
+def require_count(network: str, argument: str, values: Sequence[Any], count: int) -> None:
+    """Raise ZooError unless an argument lists so many values."""
+    if len(values) != count:
+        raise ZooError(f"{network} takes {count} {argument}, one for each; received {len(values)}.")
+
+
 def smallest_side(stages: Iterable[tuple[int, int]], last: int = 1) -> int:
     """The side that leaves `last` after unpadded stages of (kernel or window, stride), in the network's order."""
     side = last

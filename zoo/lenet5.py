@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from zoo.building import dropped, pool, require_size, smallest_side
+from zoo.building import dropped, pool, require_count, require_size, smallest_side
 from zoo.layers import (
     EuclideanRBF,
     FanInUniform,
@@ -80,6 +80,7 @@ def lenet5(
     [batch, classes], the negative squared distances to the classes' codes. Raises ZooError for a bad argument.
     """
     require_size(name, input_shape, smallest_side([(5, 1), (2, 2), (5, 1), (2, 2), (5, 1)]) - 4)
+    require_count(name, "filters", filters, 3)
     c1, c3, c5 = filters
     table = C3_TABLE if (c1, c3) == (6, 16) else [range(c1)] * c3
     pairs = [[int(i) for i in row] for row in table]

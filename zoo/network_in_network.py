@@ -15,7 +15,7 @@ from keras import layers
 from zoo.building import SCORES, dropped, pool, require_size
 from zoo.layers import MLPConv2D
 from zoo.registry import register_model
-from zoo.spec import Paper
+from zoo.spec import Paper, ZooError
 
 
 def network_in_network(
@@ -42,6 +42,8 @@ def network_in_network(
     [batch, classes]. Raises ZooError for a bad argument.
     """
     last = len(filters)
+    if not last or last != len(kernel_sizes):
+        raise ZooError(f"{name} has {last} filters and {len(kernel_sizes)} kernel_sizes; expected as many, 1 or more.")
     require_size(name, input_shape, 2 ** (last - 1))  # what the poolings can halve
     image = keras.Input(input_shape, name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(image)

@@ -62,12 +62,19 @@ def create_model(
     if unknown or form not in ("training", "serving"):
         wrong = f"argument '{unknown[0]}'; expected {sorted(spec.arguments)}" if unknown else f"form '{form}'"
         raise ZooError(f"{name} has no {wrong}.")
-    shape = tuple(input_shape or spec.input_shape)
-    if len(shape) != len(spec.input_shape):
+    shape = spec.input_shape if input_shape is None else input_shape
+    if not (_all_whole(shape) and len(shape) == len(spec.input_shape)):
         raise ZooError(f"{name} takes one {spec.input}, shaped like {spec.input_shape}; received the shape {shape}.")
+    classes = spec.classes if classes is None else classes
+    if not _all_whole([classes]):
+        raise ZooError(f"{name} has a score for each class, 1 or more of them; received {classes}.")
     if spec.has_forms:
         arguments["form"] = form
-    return spec.builder(name=name, input_shape=shape, classes=classes or spec.classes, **arguments)
+    return spec.builder(name=name, input_shape=tuple(shape), classes=classes, **arguments)
+
+
+def _all_whole(numbers: Any) -> bool:
+    return isinstance(numbers, tuple | list) and all(isinstance(number, int) and number > 0 for number in numbers)
 
 
 def serving_form(model: keras.Model) -> keras.Model:

@@ -282,6 +282,11 @@ def called_twice():
     return keras.Model(image, layers.ReLU(name="after")(layer(layer(image))))
 
 
+def one_above_the_other():
+    image = keras.Input((4, 4, 1))
+    return keras.Model(image, layers.Concatenate(axis=1, name="rows")([image, layers.ReLU()(image)]))
+
+
 def of_two_inputs():
     inputs = [keras.Input((4,)), keras.Input((4,))]
     return keras.Model(inputs, layers.Add()(inputs), name="pair")
@@ -298,6 +303,8 @@ def built_convolution():
     [
         (lambda: anatomy(stack((8, 2), Unknown(name="odd"))), r"'odd' of kind Unknown costs.*@register_cost"),
         (lambda: anatomy(stack((4, 4, 1), layers.UpSampling2D(name="up"))), "'up' of kind UpSampling2D costs"),
+        (lambda: anatomy(stack((4, 4, 1), layers.Permute((2, 1, 3), name="turn"))), "'turn' of kind Permute costs"),
+        (lambda: anatomy(one_above_the_other()), "'rows' joins along axis 1"),
         (lambda: anatomy(called_twice()), "called twice"),
         (lambda: anatomy(of_two_inputs()), "'pair' is no network with one input"),
         (lambda: anatomy("lenet5"), "'lenet5' is no network"),

@@ -78,7 +78,7 @@ def test_config_makes_the_same_layer(case):
     again(x)
     again.set_weights(first.get_weights())
     np.testing.assert_array_equal(array(again(x)), expected)
-    assert keras.saving.get_registered_name(layer) == f"conv_zoo>{layer.__name__}"
+    assert keras.saving.get_registered_name(layer) == f"conv_zoo>{layer.__name__}"  # what .keras files name it
 
 
 def test_every_weight_trains(case):
@@ -124,6 +124,15 @@ def test_half_precision_is_close(case, policy):
         (lambda: layers.LocalResponseNormalization(towers=0), "Received: towers=0"),
         (lambda: layers.LocalResponseNormalization(towers=4)(IMAGE), "6 maps cannot be shared among 4 towers"),
         (lambda: layers.FanInUniform(0), "Received: limit=0"),
+        (lambda: layers.TowerConv2D(2, (3, 3)), r"Received: kernel_size=\(3, 3\)"),
+        (lambda: layers.TowerConv2D(2, 9)(IMAGE[:, :8]), r"smaller than a window of \(9, 9\)"),
+        (lambda: layers.TowerConv2D(2, 3, kernel_initializer=None), "Received: kernel_initializer=None"),
+        (lambda: layers.PartiallyConnectedConv2D(TABLE, 9)(IMAGE), r"smaller than a window of \(9, 9\)"),
+        (lambda: layers.PartiallyConnectedConv2D(TABLE, 3, kernel_initializer=len), "Received: kernel_initializer="),
+        (lambda: layers.L2Pooling2D((2, 2)), r"Received: pool_size=\(2, 2\)"),
+        (lambda: layers.L2Pooling1D(2, strides=0), "Received: strides=0"),
+        (lambda: layers.MLPConv2D("ab", 3), "Received: filters=a"),
+        (lambda: layers.MLPConv2D([4, 4], 3, kernel_initializer=None), "Received: kernel_initializer=None"),
         (lambda: layers.TowerConv2D(5, 3), "Received: filters=5, towers=2"),
         (lambda: layers.TowerConv2D(4, 0), "Received: kernel_size=0"),
         (lambda: layers.TowerConv2D(4, 3, padding="full"), "Received: padding=full"),
@@ -138,7 +147,8 @@ def test_a_bad_argument_is_named(call, says):
         call()
 
 
-def test_scaled_tanh_keeps_one_and_minus_one():
+def test_scaled_tanh_is_its_formula_and_keeps_one_and_minus_one():
+    np.testing.assert_allclose(array(layers.ScaledTanh()(IMAGE)), 1.7159 * np.tanh(2 / 3 * IMAGE), rtol=1e-5)
     np.testing.assert_allclose(array(layers.ScaledTanh()(np.array([-1.0, 0.0, 1.0]))), [-1, 0, 1], atol=1e-4)
 
 
@@ -216,6 +226,16 @@ def test_pooling_of_every_window(kind, padding):
             average = (window * inside).sum(axis=(1, 2)) / inside.sum()
             expected = l2 if kind is layers.L2Pooling2D else average
             np.testing.assert_allclose(outputs[:, row, column], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pooling_along_time():
+    windows = np.stack([SIGNAL[:, first : first + 3] for first in range(0, 19, 2)], axis=1)
+    l2 = layers.L2Pooling1D(3, strides=2)
+    np.testing.assert_allclose(array(l2(SIGNAL)), np.sqrt((windows**2).sum(axis=2)), rtol=1e-4)
+    weighted = layers.WeightedAveragePooling1D(3, strides=2, sigma=1.0)
+    weights = np.exp([-0.5, 0.0, -0.5])
+    expected = (windows * weights[:, None]).sum(axis=2) / weights.sum()
+    np.testing.assert_allclose(array(weighted(SIGNAL)), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_l2_pooling_of_nothing_but_zeros_has_a_gradient_of_zero():

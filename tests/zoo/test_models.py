@@ -3,6 +3,7 @@
 Big networks are tested as their spec's small variant, and once at the paper's width for their counts.
 """
 
+import functools
 import json
 import math
 import os
@@ -26,6 +27,12 @@ def spec(request):
     return zoo.get_spec(request.param)
 
 
+@functools.cache
+def at_paper_width(name):
+    """The serving form at the paper's shape, to be read only: some have 61 million weights to draw."""
+    return zoo.create_model(name, "serving")
+
+
 def small(spec, form="serving", **arguments):
     """The spec's small variant."""
     return zoo.create_model(spec.name, form, **{**spec.small, **arguments})
@@ -42,7 +49,7 @@ def trainable(weights):
 
 
 def test_parameters_equal_the_papers(spec):
-    model = zoo.create_model(spec.name, "serving")
+    model = at_paper_width(spec.name)
     counts = dict.fromkeys(spec.layer_parameters, 0)
     for layer in model.layers:
         own = trainable(layer.trainable_weights)
@@ -59,7 +66,7 @@ def test_parameters_equal_the_papers(spec):
 
 
 def test_connections_equal_the_papers(spec):
-    rows = zoo.anatomy.group(zoo.anatomy.anatomy(zoo.create_model(spec.name, "serving")), spec.layer_parameters)
+    rows = zoo.anatomy.group(zoo.anatomy.anatomy(at_paper_width(spec.name)), spec.layer_parameters)
     connections = {row.name: row.connections for row in rows}
     assert {stage: connections[stage] for stage in spec.layer_connections} == spec.layer_connections
     if spec.paper.connections is not None:
@@ -68,7 +75,7 @@ def test_connections_equal_the_papers(spec):
 
 def test_what_the_paper_prints_otherwise_is_a_divergence(spec):
     """K is 1,024 parameters and M a million multiplications, as Szegedy et al. round them."""
-    rows = zoo.anatomy.anatomy(zoo.create_model(spec.name, "serving"))
+    rows = zoo.anatomy.anatomy(at_paper_width(spec.name))
     stages = zoo.anatomy.group(rows, spec.layer_parameters)
     ours = {row.name: (row, math.prod(row.output_shape)) for row in stages}
     ours["total"] = zoo.anatomy.totals(rows), sum(ours[stage][1] for stage in spec.layer_parameters)
@@ -89,7 +96,7 @@ def test_what_the_paper_prints_otherwise_is_a_divergence(spec):
 
 
 def test_takes_raw_values_and_returns_a_score_per_class(spec):
-    model = zoo.create_model(spec.name, "serving")
+    model = at_paper_width(spec.name)
     assert model.input.name == spec.input
     assert model.input.dtype == "float32"
     assert model.input.shape == (None, *spec.input_shape)

@@ -25,6 +25,13 @@ def test_the_ladder_is_listed_in_its_order():
             "pooling is 'medium' in pool1; expected max, average, l2 or weighted",
         ),
         (lambda: zoo.create_model("mnist_cnn_conv2", dropout=1.0), "dropout is 1.0 in dropout1; expected a fraction"),
+        (lambda: zoo.create_model("mnist_fc", classes=0), "a score for each class, 1 or more of them; received 0"),
+        (lambda: zoo.create_model("mnist_fc", input_shape=28), "received the shape 28"),
+        (lambda: zoo.create_model("mnist_fc", input_shape=(None, None, 1)), "received the shape"),
+        (lambda: zoo.create_model("mnist_fc", input_shape=()), r"received the shape \(\)"),
+        (lambda: zoo.create_model("alexnet_small", filters=(8, 8)), "alexnet_small takes 5 filters, .* received 2"),
+        (lambda: zoo.create_model("lenet5", filters=(6, 16)), "lenet5 takes 3 filters"),
+        (lambda: zoo.create_model("network_in_network", filters=()), "has 0 filters and 3 kernel_sizes"),
         (lambda: zoo.register_model("mnist_fc")(lambda: None), "registered already"),
     ],
 )

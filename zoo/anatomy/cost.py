@@ -39,6 +39,7 @@ from zoo.layers import (
     LocalResponseNormalization,
     MLPConv2D,
     PartiallyConnectedConv2D,
+    ScaledTanh,
     TowerConv2D,
     TrainableSubsampling2D,
     WeightedAveragePooling1D,
@@ -65,15 +66,10 @@ CostRule = Callable[[Any, tuple[Shape, ...], Shape], Cost]
 def cost(layer: Any, inputs: tuple[Shape, ...], output: Shape) -> Cost:
     """The cost of a layer whose inputs and output have these shapes, without the batch.
 
-    A layer of an unknown kind is an activation if it has no weights, one input and leaves the shape as it is, and costs
-    nothing; any other raises ZooError.
+    Raises ZooError for a layer of an unknown kind.
     """
-    if getattr(layer, "weights", None) or inputs != (output,):
-        kind = type(layer).__name__
-        raise ZooError(
-            f"No rule says what '{layer.name}' of kind {kind} costs; register one with @register_cost({kind})."
-        )
-    return Cost()
+    kind = type(layer).__name__
+    raise ZooError(f"No rule says what '{layer.name}' of kind {kind} costs; register one with @register_cost({kind}).")
 
 
 def register_cost(*kinds: type) -> Callable[[CostRule], CostRule]:
@@ -183,6 +179,12 @@ def _normalization(layer: Any, inputs: tuple[Shape, ...], output: Shape) -> Cost
 @register_cost(layers.Add)
 def _branches_added(layer: Any, inputs: tuple[Shape, ...], output: Shape) -> Cost:
     return Cost(additions=math.prod(output) * (len(inputs) - 1))
+
+
+@register_cost(layers.Activation, layers.ReLU, layers.LeakyReLU, layers.ELU, layers.Softmax, ScaledTanh)
+@register_cost(layers.Dropout, layers.SpatialDropout1D, layers.SpatialDropout2D, layers.GaussianNoise, layers.Identity)
+def _value_by_value(layer: Any, inputs: tuple[Shape, ...], output: Shape) -> Cost:
+    return Cost()
 
 
 @register_cost(layers.ZeroPadding1D, layers.ZeroPadding2D, layers.Flatten, layers.Reshape, layers.Concatenate)

@@ -116,6 +116,15 @@ def _padding(layer: Any, inputs: tuple[Field, ...], output: tuple[int, ...]) -> 
     return tuple(span.padded(*margin) for span, margin in zip(inputs[0], margins, strict=True))
 
 
+@register_field(layers.Concatenate)
+def _side_by_side(layer: Any, inputs: tuple[Field, ...], output: tuple[int, ...]) -> Field:
+    if layer.axis not in (-1, len(output)):
+        raise ZooError(
+            f"'{layer.name}' joins along axis {layer.axis}; the anatomy reads maps that are joined, axis -1."
+        )
+    return tuple(functools.reduce(Span.joined, spans) for spans in zip(*inputs, strict=True))
+
+
 @register_field(MLPConv2D)
 def _mlpconv(layer: Any, inputs: tuple[Field, ...], output: tuple[int, ...]) -> Field:
     seen = inputs[0]

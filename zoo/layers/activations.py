@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 
-@keras.saving.register_keras_serializable("conv_zoo")
+@keras.saving.register_keras_serializable("conv_zoo", "ScaledTanh")
 class ScaledTanh(keras.layers.Layer):
     """amplitude · tanh(slope · x), of any shape (LeCun et al. 1998, appendix A).
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 
-@keras.saving.register_keras_serializable("conv_zoo")
+@keras.saving.register_keras_serializable("conv_zoo", "FanInUniform")
 class FanInUniform(keras.initializers.Initializer):
     """Uniform from −limit / F to limit / F, F the inputs of a unit (LeCun et al. 1998, appendix A).
 

@@ -5,8 +5,10 @@ from typing import Any
 
 import keras
 
+from zoo.layers.validation import get_initializer, require_whole
 
-@keras.saving.register_keras_serializable("conv_zoo")
+
+@keras.saving.register_keras_serializable("conv_zoo", "MLPConv2D")
 class MLPConv2D(keras.layers.Layer):
     """A small perceptron slid over the image: a convolution, then 1x1 convolutions (Lin et al. 2013, section 3.1).
 
@@ -31,13 +33,16 @@ class MLPConv2D(keras.layers.Layer):
         kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ) -> None:
+        require_whole(kernel_size=kernel_size, strides=strides)
         if len(filters) < 2:
             raise ValueError(
                 f"`filters` must name the convolution's and at least one 1x1 convolution's. Received: filters={filters}"
             )
+        for count in filters:
+            require_whole(filters=count)
         super().__init__(**kwargs)
         self.filters = tuple(filters)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer = get_initializer("kernel_initializer", kernel_initializer)
         self.convolutions = [
             keras.layers.Conv2D(
                 count,

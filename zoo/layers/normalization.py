@@ -5,8 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from zoo.layers.validation import require_whole
 
-@keras.saving.register_keras_serializable("conv_zoo")
+
+@keras.saving.register_keras_serializable("conv_zoo", "LocalResponseNormalization")
 class LocalResponseNormalization(keras.layers.Layer):
     """Each activity divided by a power of its neighbours' energy across maps (Krizhevsky et al. 2012, section 3.3).
 
@@ -28,12 +30,11 @@ class LocalResponseNormalization(keras.layers.Layer):
     def __init__(
         self, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75, towers: int = 1, **kwargs: Any
     ) -> None:
-        if n < 1 or n % 2 == 0:
-            raise ValueError(f"`n` must be odd and positive, so that a map has a middle. Received: n={n}")
+        require_whole(n=n, towers=towers)
+        if n % 2 == 0:
+            raise ValueError(f"`n` must be odd, so that a map has a middle. Received: n={n}")
         if k <= 0 or alpha < 0:
             raise ValueError(f"`k` must be positive and `alpha` not negative. Received: k={k}, alpha={alpha}")
-        if towers < 1:
-            raise ValueError(f"`towers` must be 1 or more. Received: towers={towers}")
         super().__init__(**kwargs)
         self.k, self.n, self.alpha, self.beta, self.towers = k, n, alpha, beta, towers
 

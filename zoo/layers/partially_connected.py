@@ -7,8 +7,10 @@ import keras
 import numpy as np
 from keras import activations, initializers, ops
 
+from zoo.layers.validation import get_initializer, require_room, require_whole
 
-@keras.saving.register_keras_serializable("conv_zoo")
+
+@keras.saving.register_keras_serializable("conv_zoo", "PartiallyConnectedConv2D")
 class PartiallyConnectedConv2D(keras.layers.Layer):
     """Valid convolution, stride 1, by a table of connections (LeCun et al. 1998, section II.B and table I).
 
@@ -37,18 +39,18 @@ class PartiallyConnectedConv2D(keras.layers.Layer):
                 "`table` must list, for each output map, one or more different indices of input maps. "
                 f"Received: table={table}"
             )
-        if kernel_size < 1:
-            raise ValueError(f"`kernel_size` must be 1 or more. Received: kernel_size={kernel_size}")
+        require_whole(kernel_size=kernel_size)
         super().__init__(**kwargs)
         self.table = tuple(tuple(int(i) for i in row) for row in table)
-        self.kernel_size = (int(kernel_size),) * 2
+        self.kernel_size = (kernel_size, kernel_size)
         self.activation = activations.get(activation)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_initializer = get_initializer("kernel_initializer", kernel_initializer)
+        self.bias_initializer = get_initializer("bias_initializer", bias_initializer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make one kernel for each pair of connected maps and one bias for each output map."""
+        require_room(self.kernel_size, "valid", input_shape)
         maps, pairs = input_shape[-1], [(i, o) for o, row in enumerate(self.table) for i in row]
         if maps is None or max(i for i, _ in pairs) >= maps:
             raise ValueError(

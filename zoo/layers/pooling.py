@@ -1,4 +1,4 @@
-"""Pooling that Keras lacks: by the L2 norm, and by an average weighted by the distance from the centre."""
+"""Pooling that Keras lacks: by the L2 norm, weighted by the distance from the centre, and trained as in LeNet-5."""
 
 import math
 from typing import Any
@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers.validation import require_choice, require_whole
+
 
 class _Pooling(keras.layers.Layer):
     """Pools windows of [batch, *sides, channels] along `rank` axes; `same` padding is zeros that do not count."""
@@ -14,15 +16,11 @@ class _Pooling(keras.layers.Layer):
     rank: int
 
     def __init__(self, pool_size: int = 2, strides: int | None = None, padding: str = "valid", **kwargs: Any) -> None:
-        if pool_size < 1 or (strides is not None and strides < 1):
-            raise ValueError(
-                f"`pool_size` and `strides` must be 1 or more. Received: pool_size={pool_size}, strides={strides}"
-            )
-        if padding not in ("valid", "same"):
-            raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding}")
+        require_whole(pool_size=pool_size, strides=pool_size if strides is None else strides)
+        require_choice("padding", padding, ("valid", "same"))
         super().__init__(**kwargs)
         self.pool_size = (pool_size,) * self.rank
-        self.strides = (strides or pool_size,) * self.rank
+        self.strides = (pool_size if strides is None else strides,) * self.rank
         self.padding = padding
         self.input_spec = keras.layers.InputSpec(ndim=self.rank + 2)
 
@@ -116,31 +114,31 @@ class _WeightedAveragePooling(_Pooling):
         return {**super().get_config(), "sigma": self.sigma}
 
 
-@keras.saving.register_keras_serializable("conv_zoo")
+@keras.saving.register_keras_serializable("conv_zoo", "L2Pooling1D")
 class L2Pooling1D(_L2Pooling):
     __doc__ = _L2Pooling.__doc__
     rank = 1
 
 
-@keras.saving.register_keras_serializable("conv_zoo")
+@keras.saving.register_keras_serializable("conv_zoo", "L2Pooling2D")
 class L2Pooling2D(_L2Pooling):
     __doc__ = _L2Pooling.__doc__
     rank = 2
 
 
-@keras.saving.register_keras_serializable("conv_zoo")
+@keras.saving.register_keras_serializable("conv_zoo", "WeightedAveragePooling1D")
 class WeightedAveragePooling1D(_WeightedAveragePooling):
     __doc__ = _WeightedAveragePooling.__doc__
     rank = 1
 
 
-@keras.saving.register_keras_serializable("conv_zoo")
+@keras.saving.register_keras_serializable("conv_zoo", "WeightedAveragePooling2D")
 class WeightedAveragePooling2D(_WeightedAveragePooling):
     __doc__ = _WeightedAveragePooling.__doc__
     rank = 2
 
 
-@keras.saving.register_keras_serializable("conv_zoo")
+@keras.saving.register_keras_serializable("conv_zoo", "TrainableSubsampling2D")
 class TrainableSubsampling2D(_Pooling):
     """coefficient · (sum of the window) + bias, one of each for every map (LeCun et al. 1998, section II.B: S2 and S4).
 

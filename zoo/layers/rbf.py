@@ -19,7 +19,7 @@ def digit_codes() -> np.ndarray:
     return pixels.reshape(10, CODE_ROWS * CODE_COLUMNS)
 
 
-@keras.saving.register_keras_serializable("conv_zoo")
+@keras.saving.register_keras_serializable("conv_zoo", "EuclideanRBF")
 class EuclideanRBF(keras.layers.Layer):
     """y_i = Σ_j (x_j − w_ij)², the squared distance to each unit's code (LeCun et al. 1998, section II.B, equation 7).
 

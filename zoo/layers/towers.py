@@ -5,8 +5,10 @@ from typing import Any
 import keras
 from keras import activations, initializers, ops
 
+from zoo.layers.validation import get_initializer, require_choice, require_room, require_whole
 
-@keras.saving.register_keras_serializable("conv_zoo")
+
+@keras.saving.register_keras_serializable("conv_zoo", "TowerConv2D")
 class TowerConv2D(keras.layers.Layer):
     """Convolution whose filters see only the maps of their own tower (Krizhevsky et al. 2012, section 3.5).
 
@@ -38,16 +40,10 @@ class TowerConv2D(keras.layers.Layer):
         bias_initializer: Any = "zeros",
         **kwargs: Any,
     ) -> None:
-        if filters < 1 or towers < 1 or filters % towers:
-            raise ValueError(
-                f"`filters` must be a positive multiple of `towers`. Received: filters={filters}, towers={towers}"
-            )
-        if kernel_size < 1 or strides < 1:
-            raise ValueError(
-                f"`kernel_size` and `strides` must be 1 or more. Received: kernel_size={kernel_size}, strides={strides}"
-            )
-        if padding not in ("valid", "same"):
-            raise ValueError(f"`padding` must be 'valid' or 'same'. Received: padding={padding}")
+        require_whole(filters=filters, kernel_size=kernel_size, towers=towers, strides=strides)
+        require_choice("padding", padding, ("valid", "same"))
+        if filters % towers:
+            raise ValueError(f"`filters` must be a multiple of `towers`. Received: filters={filters}, towers={towers}")
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = (kernel_size, kernel_size)
@@ -55,12 +51,13 @@ class TowerConv2D(keras.layers.Layer):
         self.strides = (strides, strides)
         self.padding = padding
         self.activation = activations.get(activation)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_initializer = get_initializer("kernel_initializer", kernel_initializer)
+        self.bias_initializer = get_initializer("bias_initializer", bias_initializer)
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the kernels of all towers, one after the other along the last axis, and the biases."""
+        require_room(self.kernel_size, self.padding, input_shape)
         maps = input_shape[-1]
         if maps is None or maps % self.towers:
             raise ValueError(

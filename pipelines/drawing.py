@@ -41,7 +41,8 @@ def draw(
     """The pictures of these names, or all that apply; and why each of the others does not, by its name.
 
     `endpoints` are the layers that `features` shows, by default the convolutions, poolings and modules. Raises
-    UsageError for a named picture that does not apply, ZooError for an endpoint that the network lacks.
+    UsageError for a named picture that does not apply and for endpoints without `features`, ZooError for an endpoint
+    that the network lacks.
     """
     drawers: dict[str, Callable[[Subject], Picture]] = {
         "filters": draw_filters,
@@ -52,6 +53,11 @@ def draw(
         "codes": draw_codes,
     }
     wanted = list(names)
+    if endpoints and wanted and "features" not in wanted:
+        raise UsageError(
+            f"--endpoint names what the picture features shows, and only {', '.join(wanted)} is drawn; "
+            "add --picture features, or leave --endpoint out."
+        )
     pictures, reasons = {}, {}
     for name in wanted or drawers:
         try:

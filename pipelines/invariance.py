@@ -92,8 +92,6 @@ class RotationResponses:
     """Kernels, float32 [detectors, height, width, channels]."""
     angles: np.ndarray
     """Degrees, [count]."""
-    inputs: np.ndarray
-    """Float32 [count, height, width, channels]."""
     responses: np.ndarray
     """Float32 [count, detectors]; 1 is a perfect match."""
 
@@ -123,7 +121,7 @@ def rotation_responses(pixels: np.ndarray, detectors: int = DETECTORS) -> Rotati
     match.build((None, *pixels.shape))
     match.set_weights([np.moveaxis(templates, 0, -1)])
     responses = keras.ops.convert_to_numpy(match(_standardised(inputs)))[:, 0, 0]
-    return RotationResponses(tuned_to, templates, angles, inputs, responses)
+    return RotationResponses(tuned_to, templates, angles, responses)
 
 
 def rotated(pixels: np.ndarray, degrees: float) -> np.ndarray:

@@ -19,11 +19,10 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 import zoo  # noqa: F401  (registers the layers that a `.keras` file names)
-from pipelines.datasets import load_dataset
 from pipelines.errors import UsageError
 from pipelines.home import models_folder
 from pipelines.recipes import Recipe
-from pipelines.tracking import connect, download_model, recipe_of
+from pipelines.tracking import connect, dataset_of, download_model, recipe_of
 from serving.export import export_saved_model
 from serving.repository import CANDIDATE, STABLE, ModelRepository
 from serving.verify import verify_in_fresh_process
@@ -49,8 +48,8 @@ def publish(run: Run, label: Label | None = None, on_step: Callable[[Step], None
 
     Without a label, a model's first version becomes stable and later ones candidate. A call that was cut short is
     finished by the next one for the same run; a run that is published already only gets its label. `on_step` hears
-    of each step as it begins. Raises UsageError for a run without a network, ServingError for an export that does not
-    answer as its network.
+    of each step as it begins. Raises UsageError for a run without a network, PipelineError for one whose
+    dataset has changed since, ServingError for an export that does not answer as its network.
     """
     client = connect()
     run_id = run.info.run_id
@@ -81,9 +80,9 @@ def _add_version(
 ) -> int:
     on_step("load")
     run_id = run.info.run_id
-    data = load_dataset(**recipe.dataset.options)
     with tempfile.TemporaryDirectory() as temporary:
         model = keras.saving.load_model(download_model(run, Path(temporary)), compile=False)
+    data = dataset_of(run)
     on_step("stage")
     staged = repository.staging_folder(recipe.name, run_id)
     try:

@@ -14,7 +14,7 @@ import zoo
 from pipelines.datasets import Split, load_dataset
 from pipelines.errors import UsageError
 from pipelines.recipes import DatasetChoice, list_recipes, load_recipe
-from pipelines.tracking import download_model, find_run, recipe_of
+from pipelines.tracking import dataset_of, download_model, find_run, recipe_of
 from serving.images import find_images, read_as_png
 
 SHOWN = 10
@@ -75,11 +75,14 @@ def find_subject(
         invert: swap light and dark of `images`.
         seed: of a fresh network's weights, and of the choice among the validation inputs.
 
-    Raises UsageError, PipelineError or ServingError for what cannot be found or read. Test images are not touched.
+    Raises UsageError, PipelineError or ServingError for what cannot be found or read, and PipelineError for a run whose
+    dataset has changed since. Test images are not touched.
     """
+    if invert and images is None:
+        raise UsageError("--invert swaps light and dark of images of your own; give an image, or leave it out.")
     run = None if fresh else _find_run(reference)
     network, choice = _trained(run) if run else _untrained(reference, seed)
-    data = load_dataset(**choice.options)
+    data = dataset_of(run) if run else load_dataset(**choice.options)
     shape, classes = network.model.input.shape[1:], network.model.output.shape[-1]
     # A fresh network of as many classes is as good for these as for its own.
     known = len(data.class_names) == classes

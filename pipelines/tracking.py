@@ -205,6 +205,20 @@ def recipe_of(run: Run) -> Recipe:
     return recipe_from_yaml(text, f"of run {run.info.run_id}")
 
 
+def dataset_of(run: Run) -> "Dataset":
+    """The dataset that a run was trained on, loaded anew. Raises PipelineError where it is another by now."""
+    from pipelines.datasets import load_dataset
+
+    choice, trained_on = recipe_of(run).dataset, run.data.tags.get("zoo.dataset_digest")
+    data = load_dataset(**choice.options)
+    if data.digest != trained_on:
+        raise PipelineError(
+            f"The dataset {choice.title} has the digest {data.digest[:12]}, and run {run.info.run_id} was trained on "
+            f"{trained_on[:12] if trained_on else 'none'}; put back what it was, or train again with `zoo train`."
+        )
+    return data
+
+
 def download_model(run: Run, folder: Path) -> Path:
     """Copy a run's `.keras` file into `folder`. Raises UsageError for a run that kept none."""
     connect()
@@ -213,7 +227,7 @@ def download_model(run: Run, folder: Path) -> Path:
     except (MlflowException, OSError) as error:
         raise UsageError(
             f"Run {run.info.run_id} ({run.data.tags.get('zoo.kind')}, {run.info.status}) kept no network; "
-            "publish a run that `zoo train` has finished."
+            "name a run that `zoo train` has finished."
         ) from error
     return Path(path) / "data" / "model.keras"
 

@@ -86,8 +86,11 @@ def build_network(recipe: Recipe, data: Dataset) -> keras.Model:
             )
     except zoo.ZooError:
         raise
-    except (TypeError, ValueError, ArithmeticError) as error:  # Keras's own complaints about an argument's value
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+    # Keras's complaints about an argument's value, and Python's about one of another type than is expected.
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        if isinstance(error, KeyError):  # which says the key and nothing else
+            reason = f"there is no {reason}"
         raise UsageError(f"{network.name} cannot be built with {network.arguments}: {reason}.") from error
 
 

@@ -83,7 +83,9 @@ def search(
     folder = tuning_folder() / run.id
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "winner.yaml"
-    file.write_text(winner.to_yaml(), "utf-8")
+    staged = file.with_suffix(".draft")
+    staged.write_text(winner.to_yaml(), "utf-8")
+    staged.replace(file)
     return Search(run.id, tuner.finished, best, winner, file)
 
 

@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving.artifact import EXTRA, LABELS, LINEAGE, REFERENCE, WARM_UP, content_hash
+from serving.errors import ServingError
 from serving.images import encode_png
 from serving.protos import model_pb2, predict_pb2, prediction_log_pb2
 
@@ -47,9 +48,11 @@ def export_saved_model(
         samples: a few real images uint8 [count, height, width, channels], or signals float32 [count, samples,
             channels], for the reference and the warm-up.
         lineage: facts about where the model comes from; the content hash is added to them.
+
+    Raises ServingError for class names that are not as many as the scores.
     """
     if model.output.shape[-1] != len(class_names):
-        raise ValueError(f"{name} has {model.output.shape[-1]} scores and {len(class_names)} class names.")
+        raise ServingError(f"{name} has {model.output.shape[-1]} scores and {len(class_names)} class names.")
     archive = keras.export.ExportArchive()
     archive.track(model)
     _add_endpoints(archive, model, class_names)

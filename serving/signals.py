@@ -1,7 +1,9 @@
 """Sound files as what a served model of signals takes: float32 samples at 8 kHz."""
 
+import io
 import wave
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -10,16 +12,22 @@ from serving.errors import ServingError
 RATE = 8_000
 """Samples per second of the signals that models are trained and asked with."""
 MOST_MINUTES = 10
+EXTENSIBLE, PCM = b"\xfe\xff", b"\x01\x00"
+"""Formats in a WAV header; the first is followed by a sub-format of 16 bytes."""
+HEAD = 65_536
+"""Bytes within which a file's format is looked for."""
+PCM_SUBFORMAT = PCM + bytes.fromhex("000000001000800000aa00389b71")
 
 
 def read_wav(path: Path) -> np.ndarray:
     """The samples of a WAV file at 8 kHz: float32 [samples], −1…1, the channels averaged.
 
-    PCM of 8, 16, 24 or 32 bits; another rate is resampled by its Fourier transform, which leaves out what 8 kHz cannot
-    hold. Raises ServingError for a file that is no such WAV, is empty, or lasts longer than 10 minutes.
+    PCM of 8, 16, 24 or 32 bits, in the plain or the extensible format; another rate is resampled by its Fourier
+    transform, which leaves out what 8 kHz cannot hold. Raises ServingError for a file that is no such WAV, is empty, or
+    lasts longer than 10 minutes.
     """
     try:
-        with wave.open(str(path), "rb") as file:
+        with path.open("rb") as opened, wave.open(_in_plain_format(opened), "rb") as file:
             rate, frames, channels, width = (
                 file.getframerate(),
                 file.getnframes(),
@@ -48,6 +56,20 @@ def loudest_stretch(samples: np.ndarray, length: int) -> np.ndarray:
     energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
     first = int(np.argmax(energy[length:] - energy[:-length]))
     return samples[first : first + length, np.newaxis]
+
+
+def _in_plain_format(file: BinaryIO) -> BinaryIO:
+    """The file, or a copy whose header calls extensible PCM plain, for `wave` reads no other before Python 3.12."""
+    head = bytearray(file.read(HEAD))
+    file.seek(0)
+    place = 12  # after RIFF, the size, WAVE
+    while place < len(head) and head[place : place + 4] != b"fmt ":
+        size = int.from_bytes(head[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2
+    if head[place + 8 : place + 10] != EXTENSIBLE or head[place + 32 : place + 48] != PCM_SUBFORMAT:
+        return file
+    head[place + 8 : place + 10] = PCM
+    return io.BytesIO(head + file.read()[HEAD:])
 
 
 def _decoded(data: bytes, width: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from pipelines.cli.console import err, out, print_json
 from pipelines.cli.train import JsonOption
 
 
-class Picture(StrEnum):
+class PictureName(StrEnum):
     """What there is to draw (an enumeration, for Typer takes no list of literals)."""
 
     FILTERS = "filters"
@@ -36,7 +36,7 @@ def draw(
         typer.Argument(help="An image, or a folder of them; by default validation images of the run, or digits."),
     ] = None,
     picture: Annotated[
-        list[Picture] | None, typer.Option(help="Draw this one only; may be given again. By default all.")
+        list[PictureName] | None, typer.Option(help="Draw this one only; may be given again. By default all.")
     ] = None,
     endpoint: Annotated[
         list[str] | None, typer.Option(help="Show this layer's maps; may be given again. By default every stage's.")

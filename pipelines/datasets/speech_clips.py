@@ -7,9 +7,8 @@ everywhere. What a network learns here is to tell a voice's harmonics shaped by 
 import numpy as np
 
 from pipelines.datasets.parts import Loaded, Split
+from serving.signals import RATE
 
-RATE = 8_000
-"""Samples per second."""
 SAMPLES = 1_000
 """Of a clip: an eighth of a second, about a syllable."""
 TRAIN, TEST = 4_500, 1_000

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipelines.figures.plain import PlainFigure
+
 
 def confusion_matrix(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
     """How often each class (row) was taken for each class (column); counts int [classes, classes]."""
-    figure = Figure(figsize=(1.6 + 0.5 * len(counts), 1.2 + 0.5 * len(counts)), layout="constrained")
+    figure = PlainFigure(figsize=(1.6 + 0.5 * len(counts), 1.2 + 0.5 * len(counts)), layout="constrained")
     axes = figure.subplots()
     # Shaded by the share of the row and on a root scale, or the diagonal alone would be seen.
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -34,7 +36,7 @@ def misclassified_gallery(images: np.ndarray, true: Sequence[str], predicted: Se
     shown = min(len(images), most)
     columns = min(max(shown, 1), 10)
     rows = max(-(-shown // columns), 1)
-    figure = Figure(figsize=(max(columns * 0.9, 3), rows * 0.9 + 0.5), layout="constrained")
+    figure = PlainFigure(figsize=(max(columns * 0.9, 3), rows * 0.9 + 0.5), layout="constrained")
     more = f", the first {shown} of them" if shown < len(images) else ""
     figure.suptitle(f"{len(images)} misclassified{more}" if len(images) else "None misclassified", fontsize=10)
     for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):

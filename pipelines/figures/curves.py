@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipelines.figures.plain import PlainFigure
+
 
 def learning_curves(history: Mapping[str, Sequence[float]], title: str) -> Figure:
     """Loss and accuracy (percent), training and validation, from a history of values per epoch."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = PlainFigure(figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title)
     for axes, metric, label, factor in zip(
         figure.subplots(1, 2), ("loss", "accuracy"), ("loss", "accuracy (%)"), (1, 100), strict=True

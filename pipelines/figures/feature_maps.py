@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipelines.figures.plain import PlainFigure
 from pipelines.figures.tiles import GAP, frame, show_input, show_tile
 
 MOST_MAPS, MOST_CURVES = 10, 5
@@ -34,7 +35,7 @@ def feature_maps(values: np.ndarray, layers: Sequence[LayerMaps], title: str) ->
     """
     is_signal = values.ndim == 2
     heights = [1.1 if is_signal else 1.5, *(_height(layer.values) for layer in layers)]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.12 * len(heights) + 0.5), layout="constrained")
+    figure = PlainFigure(figsize=(WIDTH, sum(heights) + 0.12 * len(heights) + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=10)
     table = figure.subplots(len(heights), 2, width_ratios=(1.7, 8), height_ratios=heights)
     _label(table[0, 0], "input", "x".join(map(str, values.shape)))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipelines.figures.plain import PlainFigure
 from pipelines.figures.tiles import frame, show_tile
 
 WIDEST = 16
@@ -23,7 +24,7 @@ def first_layer_filters(blocks: Mapping[str, np.ndarray], title: str) -> Figure:
     side = 0.55 if columns > 8 else 0.8
     headings = 0.3 * sum(map(bool, blocks))
     size = (max(columns * side, 6.2) + 0.3, sum(rows) * side + headings + 0.5)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = PlainFigure(figsize=size, layout="constrained")
     figure.suptitle(title, fontsize=10)
     parts = figure.subplots(len(blocks), 1, squeeze=False, height_ratios=rows)[:, 0]
     for axes, (heading, kernels) in zip(parts, blocks.items(), strict=True):
@@ -46,7 +47,7 @@ def signal_filters(kernels: np.ndarray, title: str) -> Figure:
     """The filters of a convolution along a signal, float [samples, 1, filters]: each a curve about its zero line."""
     count = kernels.shape[-1]
     columns, rows = _grid(count, 8)
-    figure = Figure(figsize=(columns * 1.2 + 0.3, rows * 1.0 + 0.5), layout="constrained")
+    figure = PlainFigure(figsize=(columns * 1.2 + 0.3, rows * 1.0 + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=10)
     largest = np.abs(kernels).max() or 1.0
     for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
@@ -61,7 +62,7 @@ def signal_filters(kernels: np.ndarray, title: str) -> Figure:
 def output_codes(codes: np.ndarray, class_names: Sequence[str], title: str) -> Figure:
     """The code of each class, ±1 [classes, rows, columns], as a bitmap: +1 is ink."""
     columns, rows = _grid(len(codes), CODES_IN_A_ROW)
-    figure = Figure(figsize=(0.85 * columns + 0.2, 1.6 * rows + 0.35), layout="constrained")
+    figure = PlainFigure(figsize=(0.85 * columns + 0.2, 1.6 * rows + 0.35), layout="constrained")
     figure.suptitle(title, fontsize=10)
     for i, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.set_xticks([])

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pipelines.figures.plain import PlainFigure
 from pipelines.figures.tiles import show_input
 
 TOP = 5
@@ -28,7 +29,9 @@ def top_guesses(
     columns = min(len(inputs), IN_A_ROW)
     rows = -(-len(inputs) // columns)
     shown = min(TOP, len(class_names))
-    figure = Figure(figsize=(max(1.85 * columns, 5.5) + 0.1, rows * (1.75 + 0.2 * shown) + 0.5), layout="constrained")
+    figure = PlainFigure(
+        figsize=(max(1.85 * columns, 5.5) + 0.1, rows * (1.75 + 0.2 * shown) + 0.5), layout="constrained"
+    )
     figure.suptitle(title, fontsize=10)
     table = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1.5, 0.2 * shown + 0.1] * rows)
     for cell in range(rows * columns):

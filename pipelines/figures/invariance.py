@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipelines.figures.filters import scaled
+from pipelines.figures.plain import PlainFigure
 from pipelines.figures.tiles import GAP, frame, show_tile
 
 COLOURS = {"max": "tab:blue", "average": "tab:orange", "l2": "tab:green", "none": "0.6"}
@@ -22,7 +23,7 @@ def shift_invariance(unpooled: float, pooled: Mapping[str, Mapping[int, float]],
         unpooled: relative change of the map itself, 0 where nothing changes.
         pooled: relative change after pooling, by the kind of pooling and the side of its windows.
     """
-    figure = Figure(figsize=(8.4, 3.5), layout="constrained")
+    figure = PlainFigure(figsize=(8.4, 3.5), layout="constrained")
     figure.suptitle(title, fontsize=10)
     bars, curves = figure.subplots(1, 2, width_ratios=(1, 1.25))
     values = {"none": unpooled} | {kind: changes[BARS_AT] for kind, changes in pooled.items() if BARS_AT in changes}
@@ -69,7 +70,7 @@ def rotation_invariance(
         angles: of all inputs, [count].
         responses: float [count, detectors]; 1 is a perfect match.
     """
-    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    figure = PlainFigure(figsize=(9, 4.8), layout="constrained")
     figure.suptitle(title, fontsize=10)
     above, middle, below = figure.subplots(3, 1, height_ratios=(1, 1, 4))
     # Some are followed by their colours; the curves of all would hide one another.

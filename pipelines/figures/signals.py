@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from pipelines.figures.plain import PlainFigure
+
 COLUMNS = 4
 
 
@@ -15,7 +17,7 @@ def misclassified_gallery(signals: np.ndarray, true: Sequence[str], predicted: S
     """
     shown = min(len(signals), most)
     rows = max(-(-shown // COLUMNS), 1)
-    figure = Figure(figsize=(COLUMNS * 2.6, rows * 1.2 + 0.5), layout="constrained")
+    figure = PlainFigure(figsize=(COLUMNS * 2.6, rows * 1.2 + 0.5), layout="constrained")
     more = f", the first {shown} of them" if shown < len(signals) else ""
     figure.suptitle(f"{len(signals)} misclassified{more}" if len(signals) else "None misclassified", fontsize=10)
     for i, axes in enumerate(figure.subplots(rows, COLUMNS, squeeze=False).flat):

@@ -1,6 +1,7 @@
 """A folder of one's own images, from the command line to a published version."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from pipelines.home import home
 from pipelines.tracking import connect, find_run
 from serving.artifact import read_lineage
 
-CLASSES = ("dark things", "light things")
+CLASSES = ("dark things", "light $Blüten$")
 FIELDS = {
     "network": {"name": "mnist_cnn_relu", "arguments": {"filters": [4], "initialization": "he_normal"}},
     "augmentation": [],
@@ -35,7 +36,7 @@ def photos(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("store", "photos")
-def test_a_folder_is_trained_on_and_published(zoo_command):
+def test_a_folder_is_trained_on_published_and_must_not_change(zoo_command, tmp_path):
     dataset = "{name: folder, path: my photos, image_size: [28, 36]}"
     assignments = [f"{field}={json.dumps(value)}" for field, value in FIELDS.items()] + [f"dataset={dataset}"]
     sets = [word for assignment in assignments for word in ("--set", assignment)]
@@ -51,8 +52,16 @@ def test_a_folder_is_trained_on_and_published(zoo_command):
     status, _, err = zoo_command("publish", run["run_id"])
     assert status == 0, err
     folder = home() / "models" / "digits_cnn" / "1"
-    assert (folder / "assets" / "labels.txt").read_text().splitlines() == list(CLASSES)
+    assert (folder / "assets" / "labels.txt").read_text("utf-8").splitlines() == list(CLASSES)
     assert read_lineage(folder)["recipe"]["dataset"]["image_size"] == [28, 36]
+
+    # One image more: what was trained on is gone, and what was tested on may lie in another part.
+    photos = tmp_path / "data" / "my photos" / CLASSES[0]
+    shutil.copy(photos / "0.jpg", photos / "more.jpg")
+    status, out, err = zoo_command("draw", run["run_id"])
+    assert (status, out) == (1, "")
+    assert "The dataset folder-my photos has the digest" in " ".join(err.split())
+    assert "Traceback" not in err
 
 
 @pytest.mark.usefixtures("store")

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
+from pipelines.figures import classification, signals
+from pipelines.figures.curves import learning_curves
 from pipelines.figures.feature_maps import MOST_CURVES, MOST_MAPS, LayerMaps, feature_maps
 from pipelines.figures.filters import first_layer_filters, output_codes, scaled, signal_filters
 from pipelines.figures.guesses import likeliest, top_guesses
@@ -176,3 +179,31 @@ def test_whatever_the_number_of_images_they_have_room(count):
     probabilities = RANDOM.dirichlet(np.ones(10), count)
     figure = top_guesses(RANDOM.random((count, 28, 28, 1)) * 255, probabilities, "0123456789", None, "a\nb")
     FigureCanvasAgg(figure).draw()
+
+
+NAMES = ["cat $_$", "a_$^$", "$x$"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: classification.confusion_matrix(np.ones((3, 3), int), NAMES),
+        lambda: classification.misclassified_gallery(np.zeros((3, 8, 8, 1), np.uint8), NAMES, NAMES[::-1]),
+        lambda: signals.misclassified_gallery(np.zeros((3, 50, 1), np.float32), NAMES, NAMES[::-1]),
+        lambda: learning_curves({m: [1.0] for m in ("loss", "accuracy", "val_loss", "val_accuracy")}, NAMES[0]),
+        lambda: top_guesses(np.zeros((1, 8, 8, 1)), np.full((1, 3), 1 / 3), NAMES, np.array([0]), NAMES[1]),
+        lambda: output_codes(np.ones((3, 12, 7)), NAMES, NAMES[0]),
+        lambda: first_layer_filters({"": np.ones((5, 5, 1, 6))}, NAMES[0]),
+        lambda: signal_filters(np.ones((5, 1, 6)), NAMES[0]),
+        lambda: feature_maps(np.zeros((8, 8, 1)), [LayerMaps("conv1", np.ones((4, 4, 2)), "5x5")], NAMES[0]),
+        lambda: shift_invariance(0.4, {"max": {1: 0.4, 2: 0.3}}, NAMES[0]),
+        lambda: rotation_invariance({0.0: np.ones((8, 8, 1))}, {}, np.arange(2), np.ones((2, 1)), NAMES[0]),
+    ],
+)
+def test_names_with_dollar_signs_are_drawn_as_they_stand(make):
+    """As mathematics they would be a ValueError, or slanted."""
+    figure = make()
+    FigureCanvasAgg(figure).draw()
+    named = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+    assert named
+    assert not any(text.get_parse_math() for text in named)

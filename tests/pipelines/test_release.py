@@ -2,10 +2,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from pipelines.errors import UsageError
+from pipelines.datasets.digits import load_digits
+from pipelines.errors import PipelineError, UsageError
 from pipelines.home import models_folder
 from pipelines.release import publish
 from pipelines.tracking import connect, find_run, track
@@ -76,6 +78,7 @@ def test_first_version_is_stable_and_the_next_a_candidate(published):
 
     # Another run of the same recipe: here the same training under another id.
     with track(published.run.recipe, "train") as run:
+        run.log_dataset(published.run.data)
         run.log_model(published.run.model)
     second = publish(find_run(run.id))
     assert (second.version, second.label) == (2, "candidate")
@@ -172,5 +175,20 @@ def test_a_run_of_another_kind_or_of_somebody_else(published):
 def test_a_run_without_a_network(home, published):
     with track(published.run.recipe, "train") as run:
         pass
-    with pytest.raises(UsageError, match="kept no network; publish a run that `zoo train` has finished"):
+    with pytest.raises(UsageError, match="kept no network; name a run that `zoo train` has finished"):
         publish(find_run(run.id))
+
+
+@pytest.mark.usefixtures("home")
+def test_a_run_whose_dataset_has_changed_is_not_published(published, monkeypatch):
+    from pipelines import datasets
+
+    def swapped():
+        train, test, names = load_digits()
+        return replace(train, labels=9 - train.labels), test, names
+
+    monkeypatch.setitem(datasets._loaders, "digits", (swapped, 300))
+    with pytest.raises(PipelineError, match=r"The dataset digits has the digest .* was trained on .*; put back what"):
+        publish(find_run(published.run.run_id))
+    assert repository().versions("digits_cnn") == []
+    assert connect().search_model_versions("name = 'digits_cnn'") == []

@@ -198,6 +198,9 @@ def test_signals_and_images_are_not_mixed_up(values, error, says):
         fit(recipe, load_dataset(recipe.dataset.name))
 
 
+ARGUMENT = (UsageError, zoo.ZooError)  # whether Keras or the zoo notices first
+
+
 @pytest.mark.parametrize(
     ("values", "error", "says"),
     [
@@ -215,9 +218,30 @@ def test_signals_and_images_are_not_mixed_up(values, error, says):
             "cannot be built",
         ),
         ({"network.arguments.kernel_size": 0}, UsageError, "cannot be built"),
+        (
+            {"network": {"name": "alexnet_small", "arguments": {"filters": dict.fromkeys("abcde", 1)}}},
+            UsageError,
+            "alexnet_small cannot be built with .*: there is no 0",
+        ),
+        ({"network": {"name": "alexnet_small", "arguments": {"filters": []}}}, ARGUMENT, "filters"),
+        ({"network": {"name": "alexnet_small", "arguments": {"filters": {"a": 1}}}}, ARGUMENT, "filters"),
+        ({"network": {"name": "lenet5", "arguments": {"initialization": None}}}, ARGUMENT, "initiali"),
         ({"network.arguments.classes": 3}, UsageError, r"network\.arguments\.classes cannot be set"),
     ],
 )
 def test_impossible_recipe(recipe, data, values, error, says):
     with pytest.raises(error, match=says):
         fit(recipe.override(values), data)
+
+
+@pytest.mark.parametrize(
+    "complaint", [AttributeError("no attribute 'clone'"), IndexError("out of range"), ValueError()]
+)
+def test_whatever_python_says_of_an_argument_is_one_sentence(recipe, data, monkeypatch, complaint):
+    def create_model(*args, **kwargs):
+        raise complaint
+
+    monkeypatch.setattr(zoo, "create_model", create_model)
+    reason = str(complaint) or "ValueError"
+    with pytest.raises(UsageError, match=f"mnist_cnn_dropout cannot be built with .*: {reason}"):
+        build_network(recipe, data)

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from pipelines.errors import PipelineError, UsageError
+from pipelines.home import tuning_folder
 from pipelines.recipes import load_recipe
 from pipelines.tracking import connect, find_run, search_runs
 from pipelines.training import Fitted
@@ -45,6 +48,22 @@ def test_a_search_is_a_run_with_its_trials_nested_and_a_winner_to_train(recipe):
     assert winner == found.winner
     assert winner.name == recipe.name
     assert winner.network.arguments["filters"] == found.best.settings["network.arguments.filters"]
+
+
+def test_a_winner_that_cannot_be_written_in_full_is_not_there(recipe, monkeypatch):
+    monkeypatch.setattr("pipelines.tuning.fit", lambda *args: Fitted(None, {"val_accuracy": [0.5]}))
+    write = Path.write_text
+
+    def full_disk(path, text, *args, **kwargs):
+        if path.parent.parent == tuning_folder():
+            write(path, text[:10])
+            raise OSError("No space left on device")
+        return write(path, text, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        search(recipe, 1)
+    assert not list(tuning_folder().rglob("winner.yaml"))
 
 
 def test_the_seed_decides_the_settings(recipe, monkeypatch):

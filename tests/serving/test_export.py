@@ -144,3 +144,17 @@ def test_a_changed_answer_to_a_signal_does_not_verify(signal_export):
     np.savez(reference, **arrays)
     with pytest.raises(ServingError, match=r"serving_default: probabilities differ by up to 0\.0001"):
         verify(signal_export)
+
+
+def test_labels_may_hold_any_letters_and_what_text_takes_for_an_end_of_line(signal_model, signals, tmp_path):
+    names = ["Blüten", "a\u2028b"]
+    export_saved_model(signal_model, tmp_path / "new", name="sounds", class_names=names, samples=signals, lineage={})
+    verify(tmp_path / "new")
+
+
+def test_class_names_that_are_not_as_many_as_the_scores(signal_model, signals, tmp_path):
+    with pytest.raises(ServingError, match="sounds has 2 scores and 1 class names"):
+        export_saved_model(
+            signal_model, tmp_path / "new", name="sounds", class_names=["a"], samples=signals, lineage={}
+        )
+    assert not (tmp_path / "new").exists()

@@ -81,6 +81,30 @@ def header(*, rate=RATE, bits=16, data=b"\0\0", kind=1, claims=None):
     return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
 
 
+def extensible(path, subformat=1):
+    """The same file with a header in the extensible format, after a chunk of an odd size."""
+    whole = path.read_bytes()
+    fmt = whole[20:36]
+    guid = struct.pack("<H", subformat) + bytes.fromhex("000000001000800000aa00389b71")
+    longer = b"\xfe\xff" + fmt[2:] + struct.pack("<HHI", 22, int.from_bytes(fmt[14:16], "little"), 0) + guid
+    chunks = b"JUNK" + struct.pack("<I", 3) + b"abc\0" + b"fmt " + struct.pack("<I", 40) + longer + whole[36:]
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
+    return path
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_extensible_pcm_is_read_as_plain_pcm_is(tmp_path, width):
+    plain = write(tmp_path / "plain.wav", tone(440, RATE, 12), width=width)
+    expected = read_wav(plain)
+    np.testing.assert_array_equal(read_wav(extensible(plain)), expected)
+
+
+def test_extensible_floats_are_one_sentence(tmp_path):
+    path = extensible(write(tmp_path / "a.wav", tone(440, RATE), width=4), subformat=3)
+    with pytest.raises(ServingError, match="is no WAV file of PCM samples that can be read: unknown"):
+        read_wav(path)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -27,8 +27,9 @@ quickstart: $(STAMP)  ## Train, track, tune, publish, serve and ask, on real han
 test: $(STAMP)  ## Run the tests
 	$(BIN)/python -m pytest
 
-test-jax: $(STAMP)  ## Run the zoo's tests on Keras's JAX backend: some minutes
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/zoo
+JAX_TESTS ?= tests/zoo
+test-jax: $(STAMP)  ## Run the zoo's tests on Keras's JAX backend: five minutes
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(JAX_TESTS)
 
 lint: $(STAMP)  ## Check format, style and types
 	$(BIN)/ruff format --check .

@@ -55,8 +55,7 @@ class Evaluation:
         """The figures by their file names; no confusion matrix where there are too many classes to read one."""
         labels, predicted, names = self.split.labels, self.predicted, self.class_names
         wrong = np.flatnonzero(predicted != labels)
-        is_signal = self.split.images.ndim == 3
-        gallery = signals.misclassified_gallery if is_signal else classification.misclassified_gallery
+        gallery = signals.misclassified_gallery if self.split.has_signals else classification.misclassified_gallery
         true, taken_for = ([names[i] for i in classes[wrong]] for classes in (labels, predicted))
         figures = {"misclassified.png": gallery(self.split.images[wrong], true, taken_for)}
         if len(names) <= MOST_CLASSES:

@@ -82,7 +82,7 @@ def _add_version(
     run_id = run.info.run_id
     with tempfile.TemporaryDirectory() as temporary:
         model = keras.saving.load_model(download_model(run, Path(temporary)), compile=False)
-    data = dataset_of(run)
+    data = dataset_of(run, recipe)
     on_step("stage")
     staged = repository.staging_folder(recipe.name, run_id)
     try:

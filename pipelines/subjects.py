@@ -11,9 +11,9 @@ import tensorflow as tf
 from mlflow.entities import Run
 
 import zoo
-from pipelines.datasets import Split, load_dataset
+from pipelines.datasets import Dataset, Split, load_dataset
 from pipelines.errors import UsageError
-from pipelines.recipes import DatasetChoice, list_recipes, load_recipe
+from pipelines.recipes import list_recipes, load_recipe
 from pipelines.tracking import dataset_of, download_model, find_run, recipe_of
 from serving.images import find_images, read_as_png
 
@@ -81,8 +81,7 @@ def find_subject(
     if invert and images is None:
         raise UsageError("--invert swaps light and dark of images of your own; give an image, or leave it out.")
     run = None if fresh else _find_run(reference)
-    network, choice = _trained(run) if run else _untrained(reference, seed)
-    data = dataset_of(run) if run else load_dataset(**choice.options)
+    network, data, title = _trained(run) if run else _untrained(reference, seed)
     shape, classes = network.model.input.shape[1:], network.model.output.shape[-1]
     # A fresh network of as many classes is as good for these as for its own.
     known = len(data.class_names) == classes
@@ -90,7 +89,7 @@ def find_subject(
         chosen = _some_of_each(data.validation, seed)
         shown = _fitted(data.validation.images[chosen], shape)
         labels = data.validation.labels[chosen] if known else None
-        source, closely = f"validation set of {choice.title}", len(shown) // 2
+        source, closely = f"validation set of {title}", len(shown) // 2
     elif len(shape) == 3:
         files = find_images([images])[:SHOWN]
         shown = np.stack([_read(file, shape, invert) for file in files])
@@ -126,24 +125,25 @@ def _find_run(reference: str) -> Run | None:
         raise
 
 
-def _trained(run: Run) -> tuple[Network, DatasetChoice]:
-    """The network of a run, and the dataset that it was trained on."""
+def _trained(run: Run) -> tuple[Network, Dataset, str]:
+    """The network of a run, the dataset that it was trained on, and that dataset's title."""
     recipe, run_id = recipe_of(run), run.info.run_id
     with tempfile.TemporaryDirectory() as folder:
         model = keras.saving.load_model(download_model(run, Path(folder)), compile=False)
     name, title = f"{recipe.name}-{run_id[:8]}", f"{recipe.name} (run {run_id[:8]})"
-    return Network(zoo.serving_form(model), recipe.network.name, name, title, run_id), recipe.dataset
+    network = Network(zoo.serving_form(model), recipe.network.name, name, title, run_id)
+    return network, dataset_of(run, recipe), recipe.dataset.title
 
 
-def _untrained(name: str, seed: int) -> tuple[Network, DatasetChoice]:
-    """A network with weights drawn from the seed, and a dataset to show it."""
+def _untrained(name: str, seed: int) -> tuple[Network, Dataset, str]:
+    """A network with weights drawn from the seed, a dataset to show it, and that dataset's title."""
     keras.utils.set_random_seed(seed)
     network = Network(zoo.create_model(name, "serving"), name, name, f"{name}, untrained (fresh weights, seed {seed})")
     if zoo.get_spec(name).input == "image":
-        return network, DatasetChoice(name=OFFLINE)
+        return network, load_dataset(OFFLINE), OFFLINE
     for recipe in map(load_recipe, list_recipes()):
         if recipe.network.name == name:
-            return network, recipe.dataset
+            return network, load_dataset(**recipe.dataset.options), recipe.dataset.title
     raise UsageError(f"There are no signals to show {name}: no built-in recipe is for it.")
 
 

@@ -205,11 +205,11 @@ def recipe_of(run: Run) -> Recipe:
     return recipe_from_yaml(text, f"of run {run.info.run_id}")
 
 
-def dataset_of(run: Run) -> "Dataset":
-    """The dataset that a run was trained on, loaded anew. Raises PipelineError where it is another by now."""
+def dataset_of(run: Run, recipe: Recipe) -> "Dataset":
+    """The dataset that a run of `recipe` was trained on, loaded anew. Raises PipelineError where it is another now."""
     from pipelines.datasets import load_dataset
 
-    choice, trained_on = recipe_of(run).dataset, run.data.tags.get("zoo.dataset_digest")
+    choice, trained_on = recipe.dataset, run.data.tags.get("zoo.dataset_digest")
     data = load_dataset(**choice.options)
     if data.digest != trained_on:
         raise PipelineError(

@@ -22,6 +22,11 @@ class Split:
         return len(self.images)
 
     @property
+    def has_signals(self) -> bool:
+        """Whether it holds signals in place of images."""
+        return self.images.ndim == 3
+
+    @property
     def evaluation_batch(self) -> int:
         """How many of them a network is shown at once, where it is not trained."""
         return max(1, min(500, MOST_VALUES // math.prod(self.images.shape[1:])))
@@ -47,7 +52,7 @@ class Dataset:
     @property
     def has_signals(self) -> bool:
         """Whether it holds signals in place of images."""
-        return len(self.input_shape) == 2
+        return self.train.has_signals
 
 
 Loaded = tuple[Split, Split, tuple[str, ...]]

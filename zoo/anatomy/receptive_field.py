@@ -81,7 +81,7 @@ def field(layer: Any, inputs: Sequence[Field], output: tuple[int, ...]) -> Field
     A layer of an unknown kind slides its `kernel_size` or `pool_size`, leaves the positions where they are, or has one
     position left; any other raises ZooError.
     """
-    joined = tuple(functools.reduce(Span.joined, spans) for spans in zip(*inputs, strict=True))
+    joined = _joined(inputs)
     windows, sides = windows_of(layer), output[:-1]
     if windows:
         joined = tuple(span.through(window) for span, window in zip(joined, windows, strict=True))
@@ -93,6 +93,11 @@ def field(layer: Any, inputs: Sequence[Field], output: tuple[int, ...]) -> Field
             f"No rule says what '{layer.name}' of kind {kind} sees; register one with @register_field({kind})."
         )
     return joined
+
+
+def _joined(inputs: Sequence[Field]) -> Field:
+    """What positions see that see all of the inputs'."""
+    return tuple(functools.reduce(Span.joined, spans) for spans in zip(*inputs, strict=True))
 
 
 def register_field(*kinds: type) -> Callable[[FieldRule], FieldRule]:
@@ -122,7 +127,7 @@ def _side_by_side(layer: Any, inputs: tuple[Field, ...], output: tuple[int, ...]
         raise ZooError(
             f"'{layer.name}' joins along axis {layer.axis}; the anatomy reads maps that are joined, axis -1."
         )
-    return tuple(functools.reduce(Span.joined, spans) for spans in zip(*inputs, strict=True))
+    return _joined(inputs)
 
 
 @register_field(MLPConv2D)

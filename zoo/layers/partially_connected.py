@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import activations, initializers, ops
 
+from zoo.layers.shapes import sides_after
 from zoo.layers.validation import get_initializer, require_room, require_whole
 
 
@@ -86,8 +87,7 @@ class PartiallyConnectedConv2D(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[batch, height − size + 1, width − size + 1, output maps]."""
-        height, width = (side and side - self.kernel_size[0] + 1 for side in input_shape[1:3])
-        return (input_shape[0], height, width, len(self.table))
+        return (input_shape[0], *sides_after(input_shape, self.kernel_size[0]), len(self.table))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

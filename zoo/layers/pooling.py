@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.layers.shapes import sides_after
 from zoo.layers.validation import require_choice, require_whole
 
 
@@ -33,8 +34,7 @@ class _Pooling(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """As of Keras's pooling with the same window, strides and padding."""
-        margin = self.pool_size[0] - 1 if self.padding == "valid" else 0
-        sides = (side and -((margin - side) // self.strides[0]) for side in input_shape[1:-1])
+        sides = sides_after(input_shape, self.pool_size[0], self.strides[0], self.padding)
         return (input_shape[0], *sides, input_shape[-1])
 
     def get_config(self) -> dict[str, Any]:

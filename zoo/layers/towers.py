@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import activations, initializers, ops
 
+from zoo.layers.shapes import sides_after
 from zoo.layers.validation import get_initializer, require_choice, require_room, require_whole
 
 
@@ -80,10 +81,8 @@ class TowerConv2D(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """As of an ordinary convolution with the same filters, strides and padding."""
-        # Each side: ceil(side / stride), after "valid" has taken its margin.
-        margin = self.kernel_size[0] - 1 if self.padding == "valid" else 0
-        height, width = (side and -((margin - side) // self.strides[0]) for side in input_shape[1:3])
-        return (input_shape[0], height, width, self.filters)
+        sides = sides_after(input_shape, self.kernel_size[0], self.strides[0], self.padding)
+        return (input_shape[0], *sides, self.filters)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

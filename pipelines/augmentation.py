@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from pipelines.recipes import AugmentationStep, Rotation, Scale, Shear, Shift
+from pipelines.settings.augmentation import AugmentationStep, Rotation, Scale, Shear, Shift
 
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

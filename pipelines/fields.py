@@ -8,7 +8,7 @@ from pipelines.errors import UsageError
 
 
 def set_field(fields: Any, dotted: str, value: Any, recipe: str) -> None:
-    """Set a nested field in place; only `network.arguments` and `search` may gain new names.
+    """Set a nested field in place; only `network.arguments`, `search` and a block that is not there may gain new names.
 
     Raises UsageError, which names the `recipe`, for a field that it does not have.
     """
@@ -16,11 +16,13 @@ def set_field(fields: Any, dotted: str, value: Any, recipe: str) -> None:
     *parents, last = dotted.split(".", 1) if dotted.startswith("search.") else dotted.split(".")
     node, reached = fields, ""
     for part in parents:
+        if isinstance(node, dict) and part in node and node[part] is None:
+            node[part] = {}  # a block that the recipe may have and has not: the field is its first
         node, reached = _step(node, part, dotted, recipe), f"{reached}{part}."
     if isinstance(node, list):
         _step(node, last, dotted, recipe)
         node[int(last)] = copy.deepcopy(value)
-    elif isinstance(node, dict) and (last in node or reached in ("network.arguments.", "search.")):
+    elif isinstance(node, dict) and (not node or last in node or reached in ("network.arguments.", "search.")):
         node[last] = copy.deepcopy(value)
     else:
         _step(node, last, dotted, recipe)

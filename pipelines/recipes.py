@@ -8,168 +8,66 @@ import difflib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipelines.errors import UsageError
 from pipelines.fields import flatten, set_field
+from pipelines.settings.augmentation import AugmentationStep
+from pipelines.settings.data import DatasetChoice
+from pipelines.settings.search import Choice, Range
+from pipelines.settings.strict import Strict
+from pipelines.settings.training import Constant, EarlyStopping, Optimizer, Regularization, Schedule
 
 BUILT_IN = Path(__file__).with_name("recipes")
+REMARKS = {"description", "search", "paper", "divergences", "seeds"}
+"""Fields that decide nothing in training."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Network(_Strict):
+class Network(Strict):
     """A network of the zoo and its own arguments."""
 
     name: str
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field({})
 
 
-Pixels = Annotated[int, Field(gt=0)]
-
-
-class DatasetChoice(_Strict):
-    """A dataset and how many of its training images are held out for validation."""
-
-    name: str
-    validation: int | None = Field(None, gt=0, description="images; without it the dataset's usual number")
-    path: str | None = Field(None, min_length=1, description="of a folder, below ZOO_DATA_DIR or the working directory")
-    image_size: tuple[Pixels, Pixels] | None = Field(None, description="height and width of a folder's images")
-    channels: Literal[1, 3] | None = Field(None, description="of a folder's images; without it 3")
-
-    @model_validator(mode="after")
-    def _fits_name(self) -> "DatasetChoice":
-        given = [field for field in ("path", "image_size", "channels") if getattr(self, field) is not None]
-        if self.name != "folder" and given:
-            raise ValueError(f"{given[0]} belongs to the dataset folder, not to {self.name}")
-        if self.name == "folder" and not {"path", "image_size"} <= set(given):
-            raise ValueError("the dataset folder needs path and image_size, as in path: flowers, image_size: [64, 64]")
-        return self
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What `load_dataset` takes."""
-        return self.model_dump(exclude_none=True)
-
-    @property
-    def title(self) -> str:
-        """What runs on it are listed under: its name, with that of the folder where it is one."""
-        return f"folder-{Path(self.path).resolve().name}" if self.path else self.name
-
-
-class Shift(_Strict):
-    """Move each image by up to this much along both axes."""
-
-    step: Literal["shift"]
-    pixels: float = Field(gt=0)
-
-
-class Rotation(_Strict):
-    """Turn each image about its centre by up to this angle either way."""
-
-    step: Literal["rotation"]
-    degrees: float = Field(gt=0, le=180)
-
-
-class Scale(_Strict):
-    """Enlarge or shrink each image by up to this factor: 0.1 means 0.9 to 1.1 times."""
-
-    step: Literal["scale"]
-    factor: float = Field(gt=0, lt=1)
-
-
-class Shear(_Strict):
-    """Slant each image by up to this angle either way."""
-
-    step: Literal["shear"]
-    degrees: float = Field(gt=0, lt=90)
-
-
-AugmentationStep = Annotated[Shift | Rotation | Scale | Shear, Field(discriminator="step")]
-
-
-class Optimizer(_Strict):
-    """The update rule."""
-
-    name: Literal["sgd", "adam", "adamw"]
-    learning_rate: float = Field(gt=0, description="at its highest, after warm-up")
-    momentum: float = Field(0.0, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled, times the learning rate, per step")
-
-
-class Regularization(_Strict):
-    """What the training loss adds to the loss of the examples."""
-
-    l2: float = Field(
-        0.0,
-        ge=0,
-        description="Nielsen's λ: adds λ / (2 · mini-batches of an epoch) times the sum of all squared kernel weights",
-    )
-
-
-class Schedule(_Strict):
-    """How the learning rate moves over the run."""
-
-    name: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: float = Field(0.0, ge=0, description="epochs of linear rise from zero")
-
-
-class Reported(_Strict):
+class Reported(Strict):
     """What the paper reports for this recipe."""
 
     test_accuracy: float = Field(description="percent")
     source: str
 
 
-class Range(_Strict):
-    """Numbers from `min` to `max`, both included; whole ones where both are whole."""
-
-    min: int | float
-    max: int | float
-    step: int | float | None = Field(None, gt=0)
-    sampling: Literal["linear", "log"] = "linear"
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Range":
-        if self.min >= self.max:
-            raise ValueError(f"min ({self.min}) must be below max ({self.max})")
-        if self.sampling == "log" and self.min <= 0:
-            raise ValueError(f"a log range starts above zero, min is {self.min}")
-        if self.sampling == "log" and self.step is not None and self.step <= 1:
-            raise ValueError(f"the step of a log range is a factor above 1, received {self.step}")
-        return self
-
-
-class Choice(_Strict):
-    """One of a list of values."""
-
-    choices: list[Any] = Field(min_length=2)
-
-
-class Recipe(_Strict):
+class Recipe(Strict):
     """Everything that decides a training run."""
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", description="also the registered and the served model's")
     description: str = ""
     network: Network
     dataset: DatasetChoice
-    augmentation: list[AugmentationStep] = []
+    augmentation: list[AugmentationStep] = Field([])
     optimizer: Optimizer
-    schedule: Schedule = Schedule()
+    schedule: Schedule = Constant()
     loss: Literal["crossentropy", "quadratic", "map"] = "crossentropy"
     regularization: Regularization = Regularization()
-    epochs: int = Field(gt=0)
+    epochs: int = Field(gt=0, description="at most, with early_stopping")
+    early_stopping: EarlyStopping | None = None
+    keep: Literal["last", "best"] = Field(
+        "last", description="the weights after the last epoch, or after the first with the best validation accuracy"
+    )
     batch_size: int = Field(gt=0, description="images per step")
+    shuffle: Literal["each_epoch", "once", "never"] = Field(
+        "each_epoch", description="when the training images get a new random order; never: in the dataset's own"
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     seed: int = Field(1, ge=0, lt=2**31)
     paper: Reported | None = None
-    search: dict[str, Range | Choice] = {}
+    divergences: list[str] = Field([], description="what the paper does and this recipe does not, a sentence each")
+    seeds: int = Field(3, ge=0, description="runs that make its result: what `zoo reproduce` trains; 0 for none")
+    search: dict[str, Range | Choice] = Field({})
 
     def override(self, values: Mapping[str, Any]) -> "Recipe":
         """The recipe with some fields, by their dotted names, set to other values. Raises UsageError."""
@@ -188,8 +86,8 @@ class Recipe(_Strict):
                 self.override({dotted: value})
 
     def flat(self) -> dict[str, Any]:
-        """Every field but description and search by its dotted name, in the recipe's order."""
-        return flatten(self.model_dump(mode="json", exclude={"description", "search", "paper"}))
+        """Every field that decides a run by its dotted name, in the recipe's order."""
+        return flatten(self.model_dump(mode="json", exclude=REMARKS))
 
     def to_yaml(self) -> str:
         """The recipe as a file that `load_recipe` reads."""
@@ -269,22 +167,35 @@ def _validated(fields: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(fields)
     except ValidationError as error:
-        raise UsageError(_first_sentence(error, where)) from error
+        raise UsageError(_first_sentence(error, fields, where)) from error
 
 
-def _first_sentence(error: ValidationError, where: str) -> str:
+def _first_sentence(error: ValidationError, fields: dict[str, Any], where: str) -> str:
     """The first of pydantic's complaints, as one sentence that names the field."""
     first = error.errors()[0]
-    # Pydantic puts a union's branch (`rotation`, `function-after[…]`) into the location; the file has no such part.
-    branches = {"shift", "rotation", "scale", "shear", "Range", "Choice", "int", "float"}
-    parts = [str(part) for part in first["loc"]]
-    field = ".".join(part for i, part in enumerate(parts) if i == 0 or (part not in branches and "[" not in part))
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(parts[-1], Recipe.model_fields, n=1)
+    kind, parts = first["type"], _parts(first["loc"], fields)
+    field = ".".join(map(str, [*parts, first["loc"][-1]] if kind == "missing" else parts))
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(str(parts[-1]), Recipe.model_fields, n=1)
         hint = f"; did you mean '{near[0]}'" if near and len(parts) == 1 else ""
         return f"The recipe {where} has an unknown field '{field}'{hint}."
-    if first["type"] == "missing":
-        return f"The recipe {where} lacks the field '{field}'."
-    received = "" if first["type"].startswith("union_tag") else f", received {first['input']!r}"
+    if kind in ("missing", "union_tag_not_found"):
+        tag = str(first.get("ctx", {}).get("discriminator", "")).strip("'")
+        return f"The recipe {where} lacks the field '{f'{field}.{tag}' if tag else field}'."
+    received = "" if kind == "union_tag_invalid" else f", received {first['input']!r}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return f"The recipe {where} has a bad field '{field}': {message}{received}."
+
+
+def _parts(location: tuple[int | str, ...], fields: Any) -> list[int | str]:
+    """The parts of a location that the file has: pydantic puts a union's branch (`rotation`, `Range`) between them."""
+    parts, node = [], fields
+    for part in location:
+        if isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+        else:
+            continue
+        parts.append(part)
+    return parts

@@ -19,7 +19,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import PipelineError, UsageError
-from pipelines.recipes import Recipe, list_recipes, load_recipe
+from pipelines.recipes import REMARKS, Recipe, list_recipes, load_recipe
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -159,7 +159,7 @@ def _row(run: "Run") -> Row:
 
 def _settings(recipe: Recipe) -> str:
     """What differs from the built-in recipe, as arguments of `zoo train`."""
-    ignored = {"description", "search", "paper", "seed"}
+    ignored = {*REMARKS, "seed"}
     built_in, mine = (r.model_dump(mode="json", exclude=ignored) for r in (load_recipe(recipe.name), recipe))
     # JSON is YAML, which `--set` reads.
     return " ".join(f"--set {shlex.quote(f'{name}={json.dumps(v)}')}" for name, v in _differing(built_in, mine, ""))

@@ -14,7 +14,8 @@ from pipelines.augmentation import make_augmentation
 from pipelines.datasets import Dataset, Split
 from pipelines.errors import PipelineError, UsageError
 from pipelines.losses import make_loss
-from pipelines.recipes import Optimizer, Recipe, Schedule
+from pipelines.recipes import Recipe
+from pipelines.settings.training import Optimizer, Schedule
 
 # Several steps in one graph call: on two cores a third more images/s than a call a step.
 MOST_STEPS_PER_CALL = 40

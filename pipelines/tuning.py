@@ -19,7 +19,8 @@ from pipelines.datasets import Dataset, load_dataset
 from pipelines.errors import PipelineError, UsageError
 from pipelines.experiment import EpochLog
 from pipelines.home import tuning_folder
-from pipelines.recipes import Choice, Range, Recipe
+from pipelines.recipes import Recipe
+from pipelines.settings.search import Choice, Range
 from pipelines.tracking import TrackedRun, track
 from pipelines.training import fit
 

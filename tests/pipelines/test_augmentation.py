@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.augmentation import make_augmentation
-from pipelines.recipes import Rotation, Scale, Shear, Shift
+from pipelines.settings.augmentation import Rotation, Scale, Shear, Shift
 
 SEED = tf.constant([1, 2], tf.int32)
 SHIFT = Shift(step="shift", pixels=3)

@@ -191,11 +191,8 @@ def _parts(location: tuple[int | str, ...], fields: Any) -> list[int | str]:
     """The parts of a location that the file has: pydantic puts a union's branch (`rotation`, `Range`) between them."""
     parts, node = [], fields
     for part in location:
-        if isinstance(node, dict) and part in node:
+        in_list = isinstance(node, list) and isinstance(part, int) and part < len(node)
+        if in_list or (isinstance(node, dict) and part in node):
             node = node[part]
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            node = node[part]
-        else:
-            continue
-        parts.append(part)
+            parts.append(part)
     return parts

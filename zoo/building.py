@@ -5,7 +5,13 @@ from typing import Any
 
 from keras import layers
 
-from zoo.layers import L2Pooling1D, L2Pooling2D, WeightedAveragePooling1D, WeightedAveragePooling2D
+from zoo.layers import (
+    L2Pooling1D,
+    L2Pooling2D,
+    UnscaledDropout,
+    WeightedAveragePooling1D,
+    WeightedAveragePooling2D,
+)
 from zoo.spec import ZooError
 
 SCORES = "The network ends in scores; the softmax over them is part of the loss and of the export."
@@ -17,6 +23,9 @@ POOLING = {
     "weighted": (WeightedAveragePooling1D, WeightedAveragePooling2D),
 }
 """The pooling kinds that are arguments of every network: along one and along two axes."""
+
+DROPOUT = {"scaled": layers.Dropout, "unscaled": UnscaledDropout}
+"""The kinds of dropout."""
 
 
 def pool(x: Any, kind: str, size: int, strides: int | None = None, *, padding: str = "valid", name: str) -> Any:
@@ -32,11 +41,17 @@ def pool(x: Any, kind: str, size: int, strides: int | None = None, *, padding: s
     return layer(size, strides=strides or size, padding=padding, name=name)(x)
 
 
-def dropped(x: Any, rate: float, name: str) -> Any:
-    """`x` with a fraction `rate` of it dropped in training; no layer at all where that is 0. Raises ZooError."""
+def dropped(x: Any, rate: float, name: str, kind: str = "scaled") -> Any:
+    """`x` with a fraction `rate` of it dropped in training; no layer at all where that is 0.
+
+    `kind` is 'scaled' (what is kept is enlarged while training) or 'unscaled' (all is made smaller otherwise). Raises
+    ZooError for an unknown kind and for a rate that is no fraction.
+    """
     if not 0 <= rate < 1:
         raise ZooError(f"dropout is {rate} in {name}; expected a fraction from 0 to below 1.")
-    return layers.Dropout(rate, name=name)(x) if rate else x
+    if kind not in DROPOUT:
+        raise ZooError(f"dropout_kind is '{kind}' in {name}; expected {' or '.join(DROPOUT)}.")
+    return DROPOUT[kind](rate, name=name)(x) if rate else x
 
 
 def class_scores(x: Any, classes: int, name: str = "scores", **options: Any) -> Any:

@@ -25,8 +25,8 @@ CITATION = "Nielsen, Michael A. Neural Networks and Deep Learning. Determination
 SECTION = "chapter 6, 'Convolutional neural networks in practice'"
 SCALING = "Pixels are divided by 255; the text's data file holds grey levels divided by 256."
 DROPOUT = (
-    "Dropout scales the kept activations by 1/(1 − p) while training; network3 leaves them as they are and multiplies "
-    "the weights by 1 − p at test time."
+    "Dropout scales the kept activations by 1/(1 − p) while training, unless dropout_kind is 'unscaled'; network3 "
+    "leaves them as they are and multiplies the weights by 1 − p at test time."
 )
 
 
@@ -42,6 +42,7 @@ def network3(
     activation: str = "sigmoid",
     pooling: str = "max",
     dropout: float = 0.0,
+    dropout_kind: str = "scaled",
     initialization: str = "paper",
 ) -> keras.Model:
     """Convolution and 2x2 pooling for each entry of `filters`, then dense layers, then a score per class.
@@ -54,6 +55,7 @@ def network3(
         activation: name of the Keras activation of every hidden layer.
         pooling: kind of the 2x2 poolings, 'max', 'average', 'l2' or 'weighted'.
         dropout: fraction of the inputs of every dense layer that training drops, from 0 to below 1.
+        dropout_kind: 'scaled', as Keras does, or 'unscaled', as network3 does: see `zoo.layers.UnscaledDropout`.
         initialization: 'paper' (weights N(0, 1/n_out), biases N(0, 1), score layer zero) or the name of the Keras
             initialiser of all weights (biases are then zero).
 
@@ -73,9 +75,9 @@ def network3(
         x = pool(x, pooling, 2, name=f"pool{i}")
     x = layers.Flatten(name="flatten")(x)
     for i, units in enumerate(dense_units, start=1):
-        x = dropped(x, dropout, f"dropout{i}")
+        x = dropped(x, dropout, f"dropout{i}", dropout_kind)
         x = layers.Dense(units, activation=activation, name=f"dense{i}", **_start(units, initialization))(x)
-    x = dropped(x, dropout, "dropout_scores")
+    x = dropped(x, dropout, "dropout_scores", dropout_kind)
     last = "zeros" if initialization == "paper" else initialization
     return keras.Model(image, class_scores(x, classes, kernel_initializer=last), name=name)
 

@@ -33,6 +33,7 @@ CASES = {
     "l2_pooling_2d": (layers.L2Pooling2D, {"pool_size": 3, "strides": 2}, IMAGE),
     "weighted_pooling_1d": (layers.WeightedAveragePooling1D, {"pool_size": 4}, SIGNAL),
     "weighted_pooling_2d": (layers.WeightedAveragePooling2D, {"pool_size": 3, "padding": "same", "sigma": 0.7}, IMAGE),
+    "unscaled_dropout": (layers.UnscaledDropout, {"rate": 0.25, "seed": 3}, IMAGE),
     "mlpconv": (layers.MLPConv2D, {"filters": [5, 4, 3], "kernel_size": 3, "strides": 2}, IMAGE),
 }
 
@@ -258,3 +259,13 @@ def test_mlpconv_is_a_convolution_and_1x1_convolutions_after_it():
         x = np.maximum(array(keras.ops.conv(x, kernel, padding="same")) + bias, 0)
     np.testing.assert_allclose(outputs, x, rtol=1e-4, atol=1e-5)
     assert [weights.shape for weights in layer.get_weights()[::2]] == [(3, 3, 6, 5), (1, 1, 5, 4), (1, 1, 4, 3)]
+
+
+def test_unscaled_dropout_keeps_values_in_training_and_shrinks_all_otherwise():
+    """Nielsen's network3.py: masks without rescaling, and (1 − p) at test time."""
+    layer = layers.UnscaledDropout(0.25, seed=7)
+    x = np.ones((100, 100), "float32")
+    dropped = array(layer(x, training=True))
+    assert set(np.unique(dropped)) == {0.0, 1.0}
+    assert dropped.mean() == pytest.approx(0.75, abs=0.02)
+    np.testing.assert_array_equal(array(layer(x, training=False)), 0.75 * x)

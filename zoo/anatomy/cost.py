@@ -16,6 +16,7 @@ written:
     Euclidean RBF             inputs squares and 2 · inputs − 1 per unit
     response normalisation    3 and n per value: square, alpha, divide; n − 1 for the sum and 1 for k
     scaling, batch norm       1 and 1 per value: constants are folded; a scale of 1 or −1 or an offset of 0: nothing
+    unscaled dropout          1 per value
     sum of branches           branches − 1 additions per value
 
 Comparisons (max pooling, ReLU), exponentials, powers and roots are not arithmetic in this sense, so that no activation
@@ -42,6 +43,7 @@ from zoo.layers import (
     ScaledTanh,
     TowerConv2D,
     TrainableSubsampling2D,
+    UnscaledDropout,
     WeightedAveragePooling1D,
     WeightedAveragePooling2D,
 )
@@ -169,6 +171,11 @@ def _rescaling(layer: Any, inputs: tuple[Shape, ...], output: Shape) -> Cost:
     values = math.prod(output)
     scaled, shifted = bool(np.any(np.abs(layer.scale) != 1)), bool(np.any(layer.offset))
     return Cost(multiplications=values * scaled, additions=values * shifted)
+
+
+@register_cost(UnscaledDropout)
+def _unscaled_dropout(layer: Any, inputs: tuple[Shape, ...], output: Shape) -> Cost:
+    return Cost(multiplications=math.prod(output))
 
 
 @register_cost(layers.Normalization, layers.BatchNormalization)

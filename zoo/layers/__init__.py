@@ -1,6 +1,7 @@
 """The layers that the classics need and Keras lacks. They run on any Keras backend."""
 
 from zoo.layers.activations import ScaledTanh
+from zoo.layers.dropout import UnscaledDropout
 from zoo.layers.initializers import FanInUniform
 from zoo.layers.mlpconv import MLPConv2D
 from zoo.layers.normalization import LocalResponseNormalization
@@ -26,6 +27,7 @@ __all__ = [
     "ScaledTanh",
     "TowerConv2D",
     "TrainableSubsampling2D",
+    "UnscaledDropout",
     "WeightedAveragePooling1D",
     "WeightedAveragePooling2D",
     "digit_codes",

@@ -1,14 +1,27 @@
 """The command `zoo`. Each module holds a group of commands; heavy imports happen inside the commands."""
 
 import os
-import signal
 import sys
 
 import typer
 
-from pipelines.cli import catalogue, draw, quickstart, release, serve, train, tune, ui
+from pipelines.cli import (
+    catalogue,
+    draw,
+    ensemble,
+    evaluate,
+    quickstart,
+    release,
+    reproduce,
+    results,
+    serve,
+    train,
+    tune,
+    ui,
+)
 from pipelines.cli.console import fail
 from pipelines.errors import PipelineError
+from pipelines.interruption import listen
 from serving.errors import ServingError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
@@ -21,15 +34,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for module in (quickstart, catalogue, draw, train, tune, release, serve, ui):
+for module in (quickstart, catalogue, draw, train, evaluate, ensemble, tune, reproduce, results, release, serve, ui):
     module.register(app)
 
 
 def main() -> None:
     """Run the command line. What the user can mend ends in one sentence and status 1 or 2, never in a traceback."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # so that what has to be cleared away at Ctrl-C is here too
+    listen()
     try:
         app()
     except PipelineError as error:

@@ -13,7 +13,8 @@ class QuadraticCost(keras.losses.Loss):
     """½ · Σ_k (softmax(scores)_k − [k is the label])², averaged over the batch.
 
     The quadratic cost of Nielsen's "Neural Networks and Deep Learning", chapter 1, equation 6, with the softmax's
-    activations as the network's output. Labels are whole numbers [batch], scores float [batch, classes].
+    activations as the network's output. Labels are whole numbers [batch] or
+    probabilities [batch, classes], scores float [batch, classes].
     """
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -39,13 +40,19 @@ class MaximumAPosteriori(keras.losses.Loss):
         return every - ops.sum(scores * _desired(y_true, y_pred), axis=-1)
 
 
-def make_loss(name: Literal["crossentropy", "quadratic", "map"]) -> keras.losses.Loss:
-    """The loss that a recipe names, to be called with labels int64 [batch] and scores float32 [batch, classes]."""
+def make_loss(name: Literal["crossentropy", "quadratic", "map"], soft_labels: bool = False) -> keras.losses.Loss:
+    """The loss that a recipe names, to be called with labels and scores float32 [batch, classes].
+
+    Labels are int64 [batch]; with `soft_labels` the probability of each class, float32 [batch, classes].
+    """
     if name == "crossentropy":
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        kind = keras.losses.CategoricalCrossentropy if soft_labels else keras.losses.SparseCategoricalCrossentropy
+        return kind(from_logits=True)
     return QuadraticCost(name=name) if name == "quadratic" else MaximumAPosteriori(name=name)
 
 
 def _desired(labels: Any, scores: Any) -> Any:
-    """One at each label, zero elsewhere: float32 [batch, classes]."""
+    """Labels as probabilities float32 [batch, classes]: one at each label, zero elsewhere; or as they are."""
+    if len(labels.shape) == 2 and labels.shape[-1] == scores.shape[-1] > 1:
+        return ops.cast(labels, "float32")
     return ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), scores.shape[-1])

@@ -46,8 +46,11 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(height, width, channels) of an image, (samples, 1) of a signal."""
-        return self.train.images.shape[1:]
+        """What a network is shown: (height, width, channels) of an image, (samples, 1) of a signal.
+
+        Training images can be larger, where augmentation takes crops of them.
+        """
+        return self.validation.images.shape[1:]
 
     @property
     def has_signals(self) -> bool:

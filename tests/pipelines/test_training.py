@@ -3,11 +3,12 @@ import numpy as np
 import pytest
 
 import zoo
+from pipelines.batches import steps_per_epoch
 from pipelines.datasets import Dataset, Split, load_dataset
 from pipelines.errors import PipelineError, UsageError
 from pipelines.losses import make_loss
 from pipelines.recipes import load_recipe
-from pipelines.training import build_network, fit, steps_per_epoch, training_batches
+from pipelines.training import build_network, fit
 
 
 @pytest.fixture(scope="module")
@@ -41,48 +42,6 @@ def test_the_same_seed_gives_the_same_numbers(recipe, data):
     assert first.history != other.history
 
 
-def test_each_epoch_has_every_image_at_most_once_in_an_order_of_its_own(recipe, data):
-    steps = steps_per_epoch(recipe, data)
-    assert steps == 11  # of 100 images; 37 of the 1,137 wait for another epoch
-    batches = [images for images, _ in training_batches(recipe, data.train).as_numpy_iterator()]
-    assert len(batches) == 2 * steps
-    epochs = [[image.tobytes() for batch in part for image in batch] for part in (batches[:steps], batches[steps:])]
-    known = {image.astype(np.float32).tobytes() for image in data.train.images}
-    assert len(set(epochs[0])) == len(epochs[0]) == 1100
-    assert set(epochs[0]) <= known
-    assert epochs[0] != epochs[1]
-
-
-def test_images_keep_their_labels(recipe, data):
-    by_image = {
-        image.astype(np.float32).tobytes(): label
-        for image, label in zip(data.train.images, data.train.labels, strict=True)
-    }
-    for images, labels in training_batches(recipe, data.train).as_numpy_iterator():
-        assert [by_image[image.tobytes()] for image in images] == labels.tolist()
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ({"name": "constant"}, [1.0, 1.0, 1.0, 1.0]),
-        ({"name": "cosine"}, [1.0, 0.5, 0.25, 0.0]),
-        ({"name": "constant", "warmup_epochs": 2}, [0.0, 1.0, 1.0, 1.0]),
-        ({"name": "cosine", "warmup_epochs": 2}, [0.0, 1.0, 0.75, 0.0]),
-    ],
-)
-def test_schedules(recipe, data, schedule, expected):
-    """At the start, and after a half, two thirds and all of four epochs; a cosine from its warm-up's end to zero."""
-    recipe = recipe.override({"schedule": schedule, "epochs": 4, "optimizer.learning_rate": 1.0})
-    from pipelines.training import _learning_rate
-
-    steps = steps_per_epoch(recipe, data)
-    rate = _learning_rate(recipe, steps)
-    at = [0, 2 * steps, 4 * steps * 2 / 3, 4 * steps]
-    rates = [float(rate(step)) if callable(rate) else rate for step in at]
-    assert rates == pytest.approx(expected, abs=1e-3)
-
-
 def test_a_loss_that_is_no_number_ends_the_run(recipe, data):
     # The squares of weights that large are beyond float32 whatever else happens to the network.
     sgd = {"name": "sgd", "learning_rate": 1e30}
@@ -108,7 +67,7 @@ def test_l2_is_the_text_s_share_of_each_mini_batch(recipe, data):
     weights = build_network(still, data).trainable_weights
     squares = sum(np.sum(np.square(weight)) for weight in weights if weight.ndim > 1)
     difference = with_l2.history["loss"][0] - without.history["loss"][0]
-    assert difference == pytest.approx(0.7 / (2 * steps_per_epoch(still, data)) * squares, rel=1e-5)
+    assert difference == pytest.approx(0.7 / (2 * steps_per_epoch(still, data.train)) * squares, rel=1e-5)
     assert with_l2.history["val_loss"] == without.history["val_loss"]
 
 

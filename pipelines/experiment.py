@@ -7,12 +7,13 @@ from typing import Any
 
 import keras
 
-from pipelines.datasets import Dataset, load_dataset
-from pipelines.evaluation import evaluate
+from pipelines.datasets import Dataset
+from pipelines.evaluation import record_evaluation
 from pipelines.figures.curves import learning_curves
 from pipelines.recipes import Recipe
-from pipelines.tracking import TrackedRun, track
-from pipelines.training import fit
+from pipelines.tracked_run import TrackedRun
+from pipelines.tracking import interrupted_run, track
+from pipelines.training import fit, load_for
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,22 @@ class EpochLog(keras.callbacks.Callback):
         self.run.log_epoch(epoch + 1, logs or {})
 
 
-def run_experiment(recipe: Recipe, callbacks: Iterable[keras.callbacks.Callback] = ()) -> TrainedRun:
+def run_experiment(
+    recipe: Recipe, callbacks: Iterable[keras.callbacks.Callback] = (), *, resume: bool = False
+) -> TrainedRun:
     """Train a recipe, evaluate it once on the test images, and record everything in one MLflow run.
 
-    Raises UsageError, PipelineError or ZooError for what the user can mend; the run is then marked FAILED.
+    With `resume`, the latest interrupted run of this very recipe goes on, if there is one: in the same MLflow run, to
+    the weights that it would have had. Raises UsageError, PipelineError or ZooError for what the user can mend; the run
+    is then marked FAILED.
     """
-    data = load_dataset(**recipe.dataset.options)
-    with track(recipe, "train") as run:
+    interrupted = interrupted_run(recipe) if resume else None
+    data = load_for(recipe)
+    with track(recipe, "train", resume=interrupted) as run:
         run.log_dataset(data)
-        fitted = fit(recipe, data, [EpochLog(run), *callbacks])
+        fitted = fit(recipe, data, [EpochLog(run), *callbacks], checkpoint=run.checkpoint)
         run.log_metrics({"parameters": sum(math.prod(weight.shape) for weight in fitted.model.trainable_weights)})
         run.log_figure(learning_curves(fitted.history, recipe.name), "learning_curves.png")
-        evaluation = evaluate(fitted.model, data.test, data.class_names)
-        run.log_metrics({"test_accuracy": evaluation.accuracy, "test_loss": evaluation.loss})
-        run.log_text(evaluation.report(), "test_report.txt")
-        for filename, figure in evaluation.figures().items():
-            run.log_figure(figure, f"test_{filename}")
+        evaluation = record_evaluation(run, fitted.model, data, recipe, fitted.history)
         run.log_model(fitted.model)
     return TrainedRun(run.id, recipe, fitted.model, data, fitted.validation_accuracy, evaluation.accuracy)

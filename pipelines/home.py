@@ -22,3 +22,8 @@ def models_config() -> Path:
 def tuning_folder() -> Path:
     """Keras Tuner's state and the winners' recipes, one folder a search."""
     return home() / "tuning"
+
+
+def runs_folder() -> Path:
+    """Runs in progress and interrupted ones: journals and checkpoints, one folder a run."""
+    return home() / "runs"

@@ -56,7 +56,7 @@ class Recipe(Strict):
     epochs: int = Field(gt=0, description="at most, with early_stopping")
     early_stopping: EarlyStopping | None = None
     keep: Literal["last", "best"] = Field(
-        "last", description="the weights after the last epoch, or after the first with the best validation accuracy"
+        "last", description="the weights after the last epoch, or after the latest with the best validation accuracy"
     )
     batch_size: int = Field(gt=0, description="images per step")
     shuffle: Literal["each_epoch", "once", "never"] = Field(

@@ -1,40 +1,36 @@
 """MLflow, behind one door: where the store is, and what a run records.
 
 Runs lie in one experiment per dataset, so that MLflow's UI compares what can be compared. Their tags say what they
-are: `zoo.kind` is train, search or trial; `zoo.recipe` is the recipe's name.
+are: `zoo.kind` is train, search, trial or ensemble; `zoo.recipe` is the recipe's name.
 """
 
 import contextlib
-import json
+import logging
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import mlflow
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Run
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.tracking.context.registry import resolve_tags
 
+from pipelines.delivery import MODEL, deliver
 from pipelines.errors import PipelineError, UsageError
 from pipelines.home import home
+from pipelines.journal import Journal, find_interrupted, journals
+from pipelines.provenance import git_tags, provenance_tags
 from pipelines.recipes import Recipe, recipe_from_yaml
+from pipelines.tracked_run import TrackedRun
 
 if TYPE_CHECKING:
-    import keras
-    from matplotlib.figure import Figure
-
     from pipelines.datasets import Dataset
 
-Kind = Literal["train", "search", "trial"]
-PACKAGES = ("conv-zoo", "tensorflow", "keras", "keras-tuner", "mlflow", "numpy")
-MODEL = "model"
+Kind = Literal["train", "search", "trial", "ensemble"]
+log = logging.getLogger(__name__)
 
 
 def tracking_uri() -> str:
@@ -54,6 +50,9 @@ def connect() -> MlflowClient:
         # MLflow sets the variable too; left there, it would be taken for the user's wish from now on.
         os.environ.pop("MLFLOW_TRACKING_URI", None)
     if not uri.startswith("sqlite:"):
+        # MLflow's own client would ask seven times over four minutes; the journal keeps what a server misses.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         return MlflowClient()
     database = Path(uri.removeprefix("sqlite:///"))
     try:
@@ -66,114 +65,120 @@ def connect() -> MlflowClient:
     return client
 
 
-class TrackedRun:
-    """A run in progress: the recipe's training, a search, or one of its trials."""
-
-    def __init__(self, client: MlflowClient, run: Run) -> None:
-        self.client = client
-        self.id: str = run.info.run_id
-
-    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Record an epoch's metrics; the first epoch is 1."""
-        mlflow.log_metrics({name: float(value) for name, value in metrics.items()}, step=epoch, run_id=self.id)
-
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Record final metrics."""
-        mlflow.log_metrics(dict(metrics), run_id=self.id)
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record parameters; a value that is no text is written as JSON."""
-        texts = {k: v if isinstance(v, str) else json.dumps(v, default=str) for k, v in params.items()}
-        mlflow.log_params(texts, run_id=self.id)
-
-    def log_text(self, text: str, path: str) -> None:
-        """Keep a text as a file of the run."""
-        self.client.log_text(self.id, text, path)
-
-    def log_figure(self, figure: "Figure", path: str) -> None:
-        """Keep a figure as an image of the run."""
-        self.client.log_figure(self.id, figure, path)
-
-    def log_dataset(self, data: "Dataset") -> None:
-        """Record which images or signals were trained on, by name and digest."""
-        self.client.set_tag(self.id, "zoo.dataset_digest", data.digest)
-        profile = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
-        entity = DatasetEntity(
-            name=data.name,
-            digest=data.digest[:36],  # as long as MLflow takes; the tag has it whole
-            source_type="local",
-            source=json.dumps({"uri": data.name}),
-            schema=json.dumps(
-                {
-                    "signal" if data.has_signals else "image": [str(data.train.images.dtype), *data.input_shape],
-                    "classes": len(data.class_names),
-                }
-            ),
-            profile=json.dumps(profile),
-        )
-        context = InputTag(MLFLOW_DATASET_CONTEXT, "training")
-        self.client.log_inputs(self.id, [DatasetInput(entity, tags=[context])])
-
-    def log_model(self, model: "keras.Model") -> None:
-        """Keep the trained network: as MLflow's model `model`, whose files hold `data/model.keras`."""
-        import mlflow.keras
-        import numpy as np
-        from mlflow.models import ModelSignature
-        from mlflow.types import Schema, TensorSpec
-
-        example, scores = model.input, model.output
-        signature = ModelSignature(
-            Schema([TensorSpec(np.dtype("float32"), (-1, *example.shape[1:]), example.name)]),
-            Schema([TensorSpec(np.dtype("float32"), (-1, *scores.shape[1:]))]),
-        )
-        # Named requirements spare MLflow a subprocess that loads the model to guess them.
-        needs = [f"{name}=={version(name)}" for name in ("keras", "tensorflow", "numpy")]
-        mlflow.keras.log_model(model, name=MODEL, signature=signature, pip_requirements=needs)
-
-
 @contextlib.contextmanager
-def track(recipe: Recipe, kind: Kind, *, name: str | None = None, parent: str | None = None) -> Iterator[TrackedRun]:
-    """A new run that is FINISHED when the block ends, FAILED when it raises, KILLED when it is interrupted."""
+def track(
+    recipe: Recipe,
+    kind: Kind,
+    *,
+    name: str | None = None,
+    parent: str | None = None,
+    more_tags: Mapping[str, str] | None = None,
+    resume: Journal | None = None,
+) -> Iterator[TrackedRun]:
+    """A run that is FINISHED when the block ends, FAILED when it raises, KILLED when it is interrupted.
+
+    It is a new one, or with `resume` the interrupted one of that journal.
+    """
     client = connect()
-    experiment = _experiment(client, recipe.dataset.title)
+    deliver_waiting(client)
+    if resume is None:
+        run = TrackedRun(client, _new_journal(client, recipe, kind, name, parent, more_tags or {}))
+        run.log_params(recipe.flat())
+        run.log_text(recipe.to_yaml(), "recipe.yaml")
+    else:
+        if not resume.hold():
+            raise PipelineError(f"Run {resume.run_id} is being worked on by another process.")
+        run = _resumed(client, resume)
+    try:
+        yield run
+    except KeyboardInterrupt:
+        run.end("KILLED")
+        raise
+    except Exception as error:
+        run.end("FAILED", f"{type(error).__name__}: {error}")
+        raise
+    run.log_metrics({"minutes": run.journal.minutes()})
+    run.end("FINISHED")
+
+
+def waiting() -> list[Journal]:
+    """Those of earlier runs that have something to send to the tracking store, unless a process is at work on them."""
+    found = []
+    for journal in journals():
+        if journal.facts["uri"] == tracking_uri() and journal.unsent() and journal.hold():
+            journal.release()
+            found.append(journal)
+    return found
+
+
+def deliver_waiting(client: MlflowClient) -> list[str]:
+    """Send what earlier runs could not; the ids of those that are complete now. Where the store is away, all waits."""
+    done = []
+    for journal in waiting():
+        if not journal.hold():
+            continue
+        try:
+            deliver(client, journal)
+            done.append(journal.run_id)
+            if journal.is_finished() or journal.facts["kind"] != "train":
+                journal.remove()
+        except (MlflowException, OSError) as error:
+            log.info("Run %s cannot be sent yet: %s", journal.run_id, error)
+            break
+        finally:
+            journal.release()
+    return done
+
+
+def interrupted_run(recipe: Recipe) -> Journal | None:
+    """The latest interrupted training run of this very recipe, seed included; None where there is none to resume."""
+    return find_interrupted(recipe, tracking_uri())
+
+
+def _new_journal(
+    client: MlflowClient, recipe: Recipe, kind: Kind, name: str | None, parent: str | None, more_tags: Mapping[str, str]
+) -> Journal:
     tags = {
         "zoo.kind": kind,
         "zoo.recipe": recipe.name,
         "zoo.seed": str(recipe.seed),
         "mlflow.source.name": "zoo",
-        **{f"zoo.version.{package}": version(package) for package in PACKAGES},
-        "zoo.version.python": platform.python_version(),
-        **_git_tags(),
+        **({"mlflow.parentRunId": parent} if parent else {}),
+        **provenance_tags(),
+        **more_tags,
     }
+    experiment = _experiment(client, recipe.dataset.title)
     # Python's random is seeded for training, so that MLflow's own random names would repeat.
-    name = name or f"{recipe.name} seed {recipe.seed}"
-    with mlflow.start_run(experiment_id=experiment, run_name=name, tags=tags, parent_run_id=parent, nested=True) as run:
-        try:
-            tracked = TrackedRun(client, run)
-            tracked.log_params(recipe.flat())
-            tracked.log_text(recipe.to_yaml(), "recipe.yaml")
-            yield tracked
-        except KeyboardInterrupt:
-            mlflow.end_run("KILLED")
-            raise
-        except Exception as error:
-            client.set_tag(run.info.run_id, "zoo.error", f"{type(error).__name__}: {error}"[:500])
-            raise
+    run = client.create_run(experiment, tags=resolve_tags(tags), run_name=name or f"{recipe.name} seed {recipe.seed}")
+    journal = Journal.create(run.info.run_id, tracking_uri(), kind, tags, recipe)
+    journal.hold()
+    journal.append("status", status="RUNNING")
+    return journal
 
 
-def find_run(reference: str, kind: Kind | None = None) -> Run:
+def _resumed(client: MlflowClient, journal: Journal) -> TrackedRun:
+    run = TrackedRun(client, journal)
+    began, now = (tags.get("mlflow.source.git.commit") for tags in (run.tags, git_tags()))
+    # What comes out of two commits is no run of either.
+    run.go_on({} if began == now else {"zoo.git_changed": "true", "zoo.resumed_with": now or "unknown"})
+    return run
+
+
+def find_run(reference: str, *kinds: Kind) -> Run:
     """A run by its id, by the first characters of its id, or the latest finished one of a recipe by its name.
 
-    Raises UsageError where there is none, or several.
+    With `kinds`, one of these kinds. Raises UsageError where there is none, or several.
     """
     client = connect()
     with contextlib.suppress(MlflowException):
         run = client.get_run(reference)
         found_kind = run.data.tags.get("zoo.kind")
-        if kind is None or found_kind == kind:
+        if not kinds or found_kind in kinds:
             return run
-        raise UsageError(f"Run {reference} is no {kind} run but {found_kind or 'one that this project did not make'}.")
-    runs = [run for run in search_runs() if kind is None or run.data.tags["zoo.kind"] == kind]
+        raise UsageError(
+            f"Run {reference} is no {' or '.join(kinds)} run but {found_kind or 'one that this project did not make'}."
+        )
+    runs = [run for run in search_runs() if not kinds or run.data.tags["zoo.kind"] in kinds]
     named = [r for r in runs if r.data.tags.get("zoo.recipe") == reference and r.info.status == "FINISHED"]
     if named:
         return named[0]
@@ -207,10 +212,10 @@ def recipe_of(run: Run) -> Recipe:
 
 def dataset_of(run: Run, recipe: Recipe) -> "Dataset":
     """The dataset that a run of `recipe` was trained on, loaded anew. Raises PipelineError where it is another now."""
-    from pipelines.datasets import load_dataset
+    from pipelines.training import load_for
 
     choice, trained_on = recipe.dataset, run.data.tags.get("zoo.dataset_digest")
-    data = load_dataset(**choice.options)
+    data = load_for(recipe)
     if data.digest != trained_on:
         raise PipelineError(
             f"The dataset {choice.title} has the digest {data.digest[:12]}, and run {run.info.run_id} was trained on "
@@ -244,19 +249,3 @@ def _experiment(client: MlflowClient, name: str) -> str:
         with contextlib.suppress(MlflowException):
             return client.create_experiment(name, artifact_location=location)
     raise PipelineError(f"The experiment '{name}' cannot be made in {tracking_uri()}; was it deleted in the UI?")
-
-
-def _git_tags() -> dict[str, str]:
-    """The commit of the sources, where they are a git checkout."""
-    folder = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        commit = git("rev-parse", "HEAD")
-        changed = bool(git("status", "--porcelain"))
-    except OSError:  # no git on this machine
-        return {}
-    return {"mlflow.source.git.commit": commit, "zoo.git_changed": str(changed).lower()} if commit else {}

@@ -15,14 +15,15 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial as TunerTrial
 from keras_tuner.errors import FailedTrialError
 
-from pipelines.datasets import Dataset, load_dataset
+from pipelines.datasets import Dataset
 from pipelines.errors import PipelineError, UsageError
 from pipelines.experiment import EpochLog
 from pipelines.home import tuning_folder
 from pipelines.recipes import Recipe
 from pipelines.settings.search import Choice, Range
-from pipelines.tracking import TrackedRun, track
-from pipelines.training import fit
+from pipelines.tracked_run import TrackedRun
+from pipelines.tracking import track
+from pipelines.training import fit, load_for
 
 OBJECTIVE = "val_accuracy"
 
@@ -65,7 +66,7 @@ def search(
             f"The recipe {recipe.name} has no search: block; add one that maps fields to ranges or choices."
         )
     recipe.check_search()
-    data = load_dataset(**recipe.dataset.options)
+    data = load_for(recipe)
     with track(recipe, "search", name=f"search {recipe.name}") as run:
         run.log_dataset(data)
         run.log_params({f"search.{name}": space.model_dump(mode="json") for name, space in recipe.search.items()})
@@ -146,8 +147,9 @@ class _Tuner(keras_tuner.RandomSearch):
             recipe = self.recipe.override({**settings, "search": {}})
             with track(recipe, "trial", name=f"trial {number}", parent=self.parent.id) as run:
                 run_id = run.id
-                same = recipe.dataset == self.recipe.dataset  # the dataset can be searched over too
-                data = self.data if same else load_dataset(**recipe.dataset.options)
+                # What images there are can be searched over too.
+                same = (recipe.dataset, recipe.augmentation) == (self.recipe.dataset, self.recipe.augmentation)
+                data = self.data if same else load_for(recipe)
                 run.log_dataset(data)
                 fitted = fit(recipe, data, [EpochLog(run)])
         except Exception as error:

@@ -29,11 +29,18 @@ def train(
     assignments: SetOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The (first) seed; by default the recipe's.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Train this many times, with consecutive seeds.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run of this recipe and seed, if there is one.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a recipe's network, evaluate it once on the test images and track everything in MLflow."""
+    """Train a recipe's network, evaluate it once on the test images and track everything in MLflow.
+
+    A run that was interrupted, even killed, goes on with --resume: in the same MLflow run, to the weights that it would
+    have had.
+    """
     chosen = resolve_recipe(recipe, assignments, seed)
-    runs = [train_once(chosen.override({"seed": chosen.seed + i})) for i in range(seeds)]
+    runs = [train_once(chosen.override({"seed": chosen.seed + i}), resume) for i in range(seeds)]
     accuracies = [run.test_accuracy for run in runs]
     spread = statistics.stdev(accuracies) if seeds > 1 else None
     if as_json:
@@ -79,14 +86,22 @@ def resolve_recipe(name: str, assignments: list[str] | None, seed: int | None = 
     return load_recipe(name).override(values)
 
 
-def train_once(recipe: "Recipe") -> "TrainedRun":
+def train_once(recipe: "Recipe", resume: bool = False) -> "TrainedRun":
     """One tracked run with live progress."""
-    err.print(f"[dim]{recipe.name}: {recipe.network.name} on {recipe.dataset.name}, seed {recipe.seed}[/dim]")
+    err.print(f"[dim]{recipe.name}: {recipe.network.name} on {recipe.dataset.title}, seed {recipe.seed}[/dim]")
     from serving.quiet import import_tensorflow
 
     import_tensorflow()
     from pipelines.cli.progress import TrainingProgress
     from pipelines.experiment import run_experiment
+    from pipelines.tracking import interrupted_run
 
+    interrupted = interrupted_run(recipe)
+    if interrupted:
+        epochs = f"after {max(interrupted.epochs(), default=0)} of {recipe.epochs} epochs"
+        hint = "going on with it" if resume else "--resume would go on with it; training anew"
+        err.print(f"[dim]run {interrupted.run_id} was interrupted {epochs}: {hint}[/dim]")
+    elif resume:
+        err.print("[dim]there is no interrupted run of this recipe and seed: training anew[/dim]")
     with TrainingProgress(recipe.name) as progress:
-        return run_experiment(recipe, [progress])
+        return run_experiment(recipe, [progress], resume=resume)

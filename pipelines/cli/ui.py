@@ -1,4 +1,4 @@
-"""`zoo ui`."""
+"""`zoo ui` and `zoo sync`."""
 
 import os
 import signal
@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.console import out
+from pipelines.cli.console import err, out
 from pipelines.errors import PipelineError
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(ui)
+    app.command()(sync)
 
 
 def ui(
@@ -55,3 +56,24 @@ def ui(
     except KeyboardInterrupt:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+def sync() -> None:
+    """Send the tracking server what runs recorded while it was away (the next run does so too)."""
+    from pipelines.tracking import connect, deliver_waiting, tracking_uri, waiting
+
+    if waiting():
+        with err.status("[dim]sending[/dim]"):
+            from serving.quiet import import_tensorflow
+
+            import_tensorflow()
+            done = deliver_waiting(connect())
+        for run_id in done:
+            out.print(f"run {run_id} is complete")
+    left = len(waiting())
+    if left:
+        runs = "1 run waits" if left == 1 else f"{left} runs wait"
+        raise PipelineError(
+            f"{runs} to be sent to {tracking_uri()}, which does not answer; nothing is lost, try again when it does."
+        )
+    out.print("Nothing waits to be sent.")

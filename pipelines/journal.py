@@ -1,0 +1,154 @@
+"""What a run records, on this machine's disk before anything is sent to the tracking server.
+
+A run in progress has a folder `artifacts/runs/RUN_ID`: its recipe, its journal with the files that belong to it, how
+much of the journal has been sent, and the checkpoint of its training. The folder goes when all is sent and nothing is
+left to resume.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from pipelines.home import runs_folder
+from pipelines.recipes import Recipe, recipe_from_yaml
+
+Entry = dict[str, Any]
+
+
+class Journal:
+    """The folder of one run. Entries are appended and never changed; each says in `kind` what it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = FileLock(folder / "lock")
+
+    @classmethod
+    def create(cls, run_id: str, uri: str, kind: str, tags: Mapping[str, str], recipe: Recipe) -> "Journal":
+        """The journal of a new run in the tracking store `uri`."""
+        journal = cls(runs_folder() / run_id)
+        journal.files.mkdir(parents=True)
+        (journal.folder / "recipe.yaml").write_text(recipe.to_yaml(), "utf-8")
+        facts = {"uri": uri, "kind": kind, "tags": dict(tags), "created": time.time()}
+        _write_whole(journal.folder / "run.json", json.dumps(facts, indent=2))  # last: it makes the folder a journal
+        return journal
+
+    @property
+    def run_id(self) -> str:
+        """Of the MLflow run."""
+        return self.folder.name
+
+    @property
+    def files(self) -> Path:
+        """Where the files lie that entries speak of."""
+        return self.folder / "files"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of the run's training."""
+        return self.folder / "state.npz"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """`uri` of the tracking store, `kind`, `tags` and `created` (seconds since 1970) of the run."""
+        return json.loads((self.folder / "run.json").read_text("utf-8"))
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's resolved recipe."""
+        return recipe_from_yaml((self.folder / "recipe.yaml").read_text("utf-8"), f"of run {self.run_id}")
+
+    def append(self, kind: str, **values: Any) -> None:
+        """Write an entry down, with the time in milliseconds since 1970."""
+        entry = {"kind": kind, "time": int(time.time() * 1000), **values}
+        path = self.folder / "journal.jsonl"
+        whole = not path.exists() or path.read_bytes().endswith(b"\n")  # or a kill cut the last line short
+        with path.open("a", encoding="utf-8") as file:
+            file.write(("" if whole else "\n") + json.dumps(entry) + "\n")
+
+    def entries(self) -> list[Entry]:
+        """All entries. A last line that a kill cut short counts for nothing."""
+        path = self.folder / "journal.jsonl"
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        return [entry for entry in map(_parsed, lines) if entry is not None]
+
+    def unsent(self) -> list[Entry]:
+        """The entries that have not been sent yet, in their order."""
+        return self.entries()[self._sent() :]
+
+    def mark_sent(self, count: int) -> None:
+        """So many more entries have been sent."""
+        _write_whole(self.folder / "sent", str(self._sent() + count))
+
+    def _sent(self) -> int:
+        path = self.folder / "sent"
+        return int(path.read_text("utf-8")) if path.exists() else 0
+
+    def minutes(self) -> float:
+        """How long the run has been worked on: without the time between an interruption and going on."""
+        total, last = 0, None
+        for entry in self.entries():
+            begins = entry["kind"] == "status" and entry["status"] == "RUNNING"
+            total += 0 if last is None or begins else entry["time"] - last
+            last = entry["time"]
+        return total / 60_000
+
+    def epochs(self) -> set[int]:
+        """The epochs whose metrics are written down, from 1."""
+        return {entry["step"] for entry in self.entries() if entry["kind"] == "metrics" and entry["step"]}
+
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        ends = [entry["status"] for entry in self.entries() if entry["kind"] == "status"]
+        return ends[-1:] == ["FINISHED"]
+
+    def hold(self) -> bool:
+        """Take the journal for this process, until `release` or its end; False where another process has it."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let others have it."""
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def journals() -> Iterator[Journal]:
+    """Those of all runs that are not done with, the newest first."""
+    folders = [path.parent for path in runs_folder().glob("*/run.json")]
+    found = [Journal(folder) for folder in folders]
+    yield from sorted(found, key=lambda journal: journal.facts["created"], reverse=True)
+
+
+def find_interrupted(recipe: Recipe, uri: str) -> Journal | None:
+    """The latest unfinished training run of the very same recipe, seed included, that no process is at work on."""
+    for journal in journals():
+        facts = journal.facts
+        same = (facts["uri"], facts["kind"]) == (uri, "train") and journal.recipe.name == recipe.name
+        if same and journal.recipe.flat() == recipe.flat() and not journal.is_finished() and journal.hold():
+            journal.release()
+            return journal
+    return None
+
+
+def _parsed(line: str) -> Entry | None:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _write_whole(path: Path, text: str) -> None:
+    staged = path.with_name(f".{path.name}")
+    staged.write_text(text, "utf-8")
+    staged.replace(path)

@@ -1,0 +1,50 @@
+"""Where a run comes from: the sources' commit, the versions of what they need, the machine."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("conv-zoo", "tensorflow", "keras", "keras-tuner", "mlflow", "numpy")
+
+
+def provenance_tags() -> dict[str, str]:
+    """What a run is tagged with."""
+    return {
+        **{f"zoo.version.{package}": version(package) for package in PACKAGES},
+        "zoo.version.python": platform.python_version(),
+        "zoo.machine": machine(),
+        **git_tags(),
+    }
+
+
+def git_tags() -> dict[str, str]:
+    """The commit of the sources and whether they differ from it, where they are a git checkout."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        changed = bool(git("status", "--porcelain"))
+    except OSError:  # no git on this machine
+        return {}
+    return {"mlflow.source.git.commit": commit, "zoo.git_changed": str(changed).lower()} if commit else {}
+
+
+def machine() -> str:
+    """What computes, as in `AMD EPYC 7B13, 2 cores`; with `, NVIDIA H100` behind it where TensorFlow uses one."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text("utf-8").splitlines() if listing.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    tensorflow: Any = sys.modules.get("tensorflow")  # what has not been imported uses no GPU
+    gpus = tensorflow.config.list_physical_devices("GPU") if tensorflow else []
+    found = [tensorflow.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return ", ".join([name, f"{cores} cores", *found])

@@ -1,15 +1,12 @@
-"""Every network that is registered has a recipe, trains, and answers alike as a SavedModel; every recipe builds."""
+"""Every network that is registered has a recipe and answers alike as a SavedModel."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 import zoo
-from pipelines.datasets import Dataset, Split, load_dataset
 from pipelines.recipes import list_recipes, load_recipe
-from pipelines.training import build_network, fit
 from serving.export import export_saved_model
 from serving.images import encode_png
 
@@ -89,55 +86,6 @@ def test_every_signature_of_the_export_answers_as_keras(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", zoo.list_models())
-def test_it_trains_as_its_recipe_says(name):
-    """The recipe's own steps on a few random examples: every weight that is trained moves, and the loss is a number."""
-    recipe = recipe_of(name)
-    spec = zoo.get_spec(name)
-    arguments = dict(spec.small)
-    shape, classes = arguments.pop("input_shape", spec.input_shape), arguments.pop("classes", spec.classes)
-    split = Split(examples(spec, shape, 8), np.arange(8) % classes)
-    data = Dataset("random", split, split, split, tuple(map(str, range(classes))), "")
-    recipe = recipe.override({"network.arguments": arguments, "epochs": 2, "batch_size": 4, "search": {}})
-    fitted = fit(recipe, data)
-    assert np.isfinite(fitted.history["loss"]).all()
-    assert len(fitted.model.outputs) == 1
-    before = zoo.serving_form(build_network(recipe, data)).trainable_weights
-    for old, new in zip(before, fitted.model.trainable_weights, strict=True):
-        assert not np.array_equal(old, new), f"{new.path} did not move"
-
-
-def recipe_of(name):
-    found = [recipe for recipe in map(load_recipe, list_recipes()) if recipe.network.name == name]
-    assert found, f"The network {name} has no built-in recipe; add pipelines/recipes/{name}.yaml."
-    return found[0]
-
-
-@pytest.mark.parametrize("name", zoo.list_models())
 def test_every_network_has_a_recipe(name):
-    recipe_of(name)
-
-
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory):
-    """What the recipes' datasets are read from, in little."""
-    folder = tmp_path_factory.mktemp("data")
-    for name, shape in (("mnist", (28, 28)), ("cifar10", (32, 32, 3))):
-        images, labels = np.zeros((20, *shape), np.uint8), np.arange(20) % 10
-        np.savez(folder / f"{name}.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    for part in ("train", "test"):
-        for position in range(3):
-            (folder / "imagenet" / part / f"n{position}").mkdir(parents=True)
-            Image.new("RGB", (300, 200)).save(folder / "imagenet" / part / f"n{position}" / "a.JPEG")
-    return folder
-
-
-@pytest.mark.parametrize("name", list_recipes())
-def test_every_recipe_builds_its_network_for_its_dataset(name, data_folder, monkeypatch):
-    monkeypatch.setenv("ZOO_DATA_DIR", str(data_folder))
-    recipe = load_recipe(name)
-    data = load_dataset(**recipe.dataset.options | {"validation": 1})
-    network = build_network(recipe, data)
-    assert network.input_shape == (None, *data.input_shape)
-    assert all(scores.shape == (None, len(data.class_names)) for scores in network.outputs)
-    if recipe.dataset.name != "folder":
-        assert data.input_shape == zoo.get_spec(recipe.network.name).input_shape
+    networks = {load_recipe(recipe).network.name for recipe in list_recipes()}
+    assert name in networks, f"The network {name} has no built-in recipe; add pipelines/recipes/{name}.yaml."

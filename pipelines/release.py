@@ -5,24 +5,22 @@ A version's number is MLflow's registered version number, so that a served versi
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import keras
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-import zoo  # noqa: F401  (registers the layers that a `.keras` file names)
 from pipelines.errors import UsageError
 from pipelines.home import models_folder
+from pipelines.networks import network_of
 from pipelines.recipes import Recipe
-from pipelines.tracking import connect, dataset_of, download_model, recipe_of
+from pipelines.tracking import connect, dataset_of, recipe_of
 from serving.export import export_saved_model
 from serving.repository import CANDIDATE, STABLE, ModelRepository
 from serving.verify import verify_in_fresh_process
@@ -44,7 +42,7 @@ class Release:
 
 
 def publish(run: Run, label: Label | None = None, on_step: Callable[[Step], None] = lambda step: None) -> Release:
-    """Export a finished training run and serve it as a new version under `label`.
+    """Export a finished run, of training or of an ensemble, and serve it as a new version under `label`.
 
     Without a label, a model's first version becomes stable and later ones candidate. A call that was cut short is
     finished by the next one for the same run; a run that is published already only gets its label. `on_step` hears
@@ -80,8 +78,7 @@ def _add_version(
 ) -> int:
     on_step("load")
     run_id = run.info.run_id
-    with tempfile.TemporaryDirectory() as temporary:
-        model = keras.saving.load_model(download_model(run, Path(temporary)), compile=False)
+    model = network_of(run)
     data = dataset_of(run, recipe)
     on_step("stage")
     staged = repository.staging_folder(recipe.name, run_id)
@@ -98,6 +95,7 @@ def _add_version(
                 "commit": run.data.tags.get("mlflow.source.git.commit"),
                 "dataset_digest": run.data.tags.get("zoo.dataset_digest"),
                 "metrics": run.data.metrics,
+                **_membership(run),
             },
         )
         on_step("verify")
@@ -109,6 +107,12 @@ def _add_version(
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return version
+
+
+def _membership(run: Run) -> dict[str, object]:
+    """Of an ensemble, the ids of its members' runs and how they vote."""
+    members, vote = (run.data.tags.get(f"zoo.{tag}") for tag in ("members", "vote"))
+    return {"members": members.split(), "vote": vote} if members else {}
 
 
 def _samples(images: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ def publish_run(reference: str, label: Literal["stable", "candidate"] | None = N
     """Publish with a line for each step."""
     from pipelines.tracking import find_run
 
-    run = find_run(reference, "train")
+    run = find_run(reference, "train", "ensemble")
     from serving.quiet import import_tensorflow
 
     import_tensorflow()

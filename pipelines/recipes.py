@@ -173,18 +173,22 @@ def _validated(fields: dict[str, Any], where: str) -> Recipe:
 def _first_sentence(error: ValidationError, fields: dict[str, Any], where: str) -> str:
     """The first of pydantic's complaints, as one sentence that names the field."""
     first = error.errors()[0]
-    kind, parts = first["type"], _parts(first["loc"], fields)
+    kind, parts, context = first["type"], _parts(first["loc"], fields), first.get("ctx", {})
     field = ".".join(map(str, [*parts, first["loc"][-1]] if kind == "missing" else parts))
+    if kind.startswith("union_tag"):  # of two kinds of steps or schedules, one field says which
+        field += f".{context['discriminator']}".replace("'", "")
     if kind == "extra_forbidden":
         near = difflib.get_close_matches(str(parts[-1]), Recipe.model_fields, n=1)
         hint = f"; did you mean '{near[0]}'" if near and len(parts) == 1 else ""
-        return f"The recipe {where} has an unknown field '{field}'{hint}."
-    if kind in ("missing", "union_tag_not_found"):
-        tag = str(first.get("ctx", {}).get("discriminator", "")).strip("'")
-        return f"The recipe {where} lacks the field '{f'{field}.{tag}' if tag else field}'."
-    received = "" if kind == "union_tag_invalid" else f", received {first['input']!r}"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    return f"The recipe {where} has a bad field '{field}': {message}{received}."
+        sentence = f"has an unknown field '{field}'{hint}"
+    elif kind in ("missing", "union_tag_not_found"):
+        sentence = f"lacks the field '{field}'"
+    elif kind == "union_tag_invalid":
+        sentence = f"has a bad field '{field}': '{context['tag']}' is none of {context['expected_tags']}"
+    else:
+        message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+        sentence = f"has a bad field '{field}': {message}, received {first['input']!r}"
+    return " ".join(f"The recipe {where} {sentence}.".split())
 
 
 def _parts(location: tuple[int | str, ...], fields: Any) -> list[int | str]:

@@ -106,19 +106,19 @@ def list_recipes() -> list[str]:
 
 def load_recipe(name: str) -> Recipe:
     """A built-in recipe by name, or one's own by its path (`…/mine.yaml`). Raises UsageError."""
-    recipe = recipe_from_yaml(recipe_text(name), name, default_name=Path(name).stem if _is_path(name) else name)
+    recipe = recipe_from_yaml(recipe_text(name), name, default_name=Path(name).stem if is_path(name) else name)
     recipe.check_search()
     return recipe
 
 
 def recipe_text(name: str) -> str:
     """A recipe's file as it stands there, comments included. Raises UsageError."""
-    is_path = _is_path(name)
-    path = Path(name) if is_path else BUILT_IN / f"{name}.yaml"
+    by_path = is_path(name)
+    path = Path(name) if by_path else BUILT_IN / f"{name}.yaml"
     try:
         return path.read_text("utf-8")
     except FileNotFoundError:
-        if is_path:
+        if by_path:
             raise UsageError(f"There is no recipe file '{name}'.") from None
         near = difflib.get_close_matches(name, list_recipes(), n=1)
         hint = (
@@ -129,7 +129,8 @@ def recipe_text(name: str) -> str:
         raise UsageError(f"The recipe file '{name}' cannot be read: {error}.") from error
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a recipe is named by its file's path, and not as a built-in one."""
     return name.endswith((".yaml", ".yml")) or "/" in name
 
 

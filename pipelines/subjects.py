@@ -1,7 +1,5 @@
 """What is drawn: a network, trained in a run or fresh from the zoo, and inputs for it."""
 
-import difflib
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +11,9 @@ from mlflow.entities import Run
 import zoo
 from pipelines.datasets import Dataset, Split, load_dataset
 from pipelines.errors import UsageError
-from pipelines.recipes import list_recipes, load_recipe
-from pipelines.tracking import dataset_of, download_model, find_run, recipe_of
+from pipelines.networks import network_of
+from pipelines.recipes import Recipe, list_recipes, load_recipe
+from pipelines.references import Reference
 from serving.images import find_images, read_as_png
 
 SHOWN = 10
@@ -32,8 +31,6 @@ class Network:
     model: keras.Model
     spec: str
     """Its name in the zoo."""
-    name: str
-    """The same, or the recipe's name and the start of the run's id."""
     title: str
     """For people: the name, and whether it is trained."""
     run_id: str | None = None
@@ -62,16 +59,13 @@ class Subject:
         return self.example.ndim == 2
 
 
-def find_subject(
-    reference: str, images: Path | None = None, *, fresh: bool = False, invert: bool = False, seed: int = 1
-) -> Subject:
+def find_subject(reference: Reference, images: Path | None = None, *, invert: bool = False, seed: int = 1) -> Subject:
     """The trained run, or else the untrained network of the zoo, that `reference` names, and what to show it.
 
     Args:
-        reference: a run's id, its first characters, a recipe's name for its latest run, or a network's name.
+        reference: names a network.
         images: an image file, or a folder of them, to show instead of validation images; made the network's size as
             the signature `predict_bytes` of an export does it.
-        fresh: the network untrained, also where runs have its name.
         invert: swap light and dark of `images`.
         seed: of a fresh network's weights, and of the choice among the validation inputs.
 
@@ -80,13 +74,17 @@ def find_subject(
     """
     if invert and images is None:
         raise UsageError("--invert swaps light and dark of images of your own; give an image, or leave it out.")
-    run = None if fresh else _find_run(reference)
-    network, data, title = _trained(run) if run else _untrained(reference, seed)
+    if reference.network is None:
+        raise UsageError(reference.why_no_network)
+    if reference.run and reference.recipe:
+        network, data, title = _trained(reference.run, reference.recipe, reference)
+    else:
+        network, data, title = _untrained(reference.network, seed)
     shape, classes = network.model.input.shape[1:], network.model.output.shape[-1]
     # A fresh network of as many classes is as good for these as for its own.
     known = len(data.class_names) == classes
     if images is None:
-        chosen = _some_of_each(data.validation, seed)
+        chosen = some_of_each(data.validation, seed)
         shown = _fitted(data.validation.images[chosen], shape)
         labels = data.validation.labels[chosen] if known else None
         source, closely = f"validation set of {title}", len(shown) // 2
@@ -107,38 +105,16 @@ def find_subject(
     )
 
 
-def _find_run(reference: str) -> Run | None:
-    """The run that `reference` names; None where it names a network of the zoo instead."""
-    try:
-        return find_run(reference, "train")
-    except UsageError as error:
-        networks, recipes = zoo.list_models(), list_recipes()
-        if reference in networks:
-            return None
-        if reference in recipes:
-            raise UsageError(
-                f"The recipe '{reference}' has no finished run; run zoo train {reference} first."
-            ) from error
-        near = difflib.get_close_matches(reference, [*networks, *recipes], n=1)
-        if near:
-            raise UsageError(f"There is no network or run '{reference}'; did you mean '{near[0]}'?") from error
-        raise
-
-
-def _trained(run: Run) -> tuple[Network, Dataset, str]:
+def _trained(run: Run, recipe: Recipe, reference: Reference) -> tuple[Network, Dataset, str]:
     """The network of a run, the dataset that it was trained on, and that dataset's title."""
-    recipe, run_id = recipe_of(run), run.info.run_id
-    with tempfile.TemporaryDirectory() as folder:
-        model = keras.saving.load_model(download_model(run, Path(folder)), compile=False)
-    name, title = f"{recipe.name}-{run_id[:8]}", f"{recipe.name} (run {run_id[:8]})"
-    network = Network(zoo.serving_form(model), recipe.network.name, name, title, run_id)
-    return network, dataset_of(run, recipe), recipe.dataset.title
+    network = Network(network_of(run), recipe.network.name, reference.title, run.info.run_id)
+    return network, reference.data, recipe.dataset.title
 
 
 def _untrained(name: str, seed: int) -> tuple[Network, Dataset, str]:
     """A network with weights drawn from the seed, a dataset to show it, and that dataset's title."""
     keras.utils.set_random_seed(seed)
-    network = Network(zoo.create_model(name, "serving"), name, name, f"{name}, untrained (fresh weights, seed {seed})")
+    network = Network(zoo.create_model(name, "serving"), name, f"{name}, untrained (fresh weights, seed {seed})")
     if zoo.get_spec(name).input == "image":
         return network, load_dataset(OFFLINE), OFFLINE
     for recipe in map(load_recipe, list_recipes()):
@@ -147,7 +123,7 @@ def _untrained(name: str, seed: int) -> tuple[Network, Dataset, str]:
     raise UsageError(f"There are no signals to show {name}: no built-in recipe is for it.")
 
 
-def _some_of_each(split: Split, seed: int) -> np.ndarray:
+def some_of_each(split: Split, seed: int) -> np.ndarray:
     """The places of ten examples, of as many classes as can be, chosen by the seed: int [count], by class."""
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(split))
     labels = split.labels[order]

@@ -19,6 +19,7 @@ class PictureName(StrEnum):
     INVARIANCE = "invariance"
     ROTATION = "rotation"
     CODES = "codes"
+    AUGMENTATION = "augmentation"
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +30,10 @@ def register(app: typer.Typer) -> None:
 def draw(
     subject: Annotated[
         str,
-        typer.Argument(metavar="NAME|RUN", help="A run (its id, its start, or its recipe), or a network of the zoo."),
+        typer.Argument(
+            metavar="NAME|RUN|RECIPE",
+            help="A run (its id, its start, or its recipe), a network of the zoo, or a recipe (its name or its file).",
+        ),
     ],
     image: Annotated[
         Path | None,
@@ -47,27 +51,35 @@ def draw(
     ] = False,
     invert: Annotated[bool, typer.Option("--invert", help="Swap light and dark, for dark ink on light paper.")] = False,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of a network's fresh weights and of the choice of validation images.")
+        int, typer.Option(min=0, help="Seed of fresh weights, of the choice of images, and of their augmentation.")
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw what a network has learned and sees: filters, feature maps, guesses, invariance."""
+    """Draw what a network has learned and sees, and what a recipe's augmentation makes of its images."""
     from serving.quiet import import_tensorflow
 
     import_tensorflow()
+    from pipelines.drawing import AUGMENTATION, save
     from pipelines.drawing import draw as draw_now
-    from pipelines.drawing import save
+    from pipelines.errors import UsageError
     from pipelines.home import home
+    from pipelines.references import find_reference
     from pipelines.subjects import find_subject
 
-    found = find_subject(subject, image, fresh=fresh, invert=invert, seed=seed)
-    pictures, reasons = draw_now(found, picture or (), endpoint or ())
-    files = save(pictures, output or home() / "drawings" / found.network.name)
+    names = [chosen.value for chosen in picture or ()]
+    reference = find_reference(subject, fresh=fresh)
+    found = None
+    if names != [AUGMENTATION] and (reference.network or image or invert):
+        found = find_subject(reference, image, invert=invert, seed=seed)
+    elif image or invert:
+        raise UsageError("Images of your own are shown to a network, and only augmentation is drawn; leave them out.")
+    pictures, reasons = draw_now(reference, found, names, endpoint or (), seed)
+    files = save(pictures, output or home() / "drawings" / reference.name)
     if as_json:
         print_json(
             {
-                "network": found.network.spec,
-                "run_id": found.network.run_id,
+                "network": found.network.spec if found else None,
+                "run_id": reference.run.info.run_id if reference.run else None,
                 "seed": seed,
                 "pictures": {name: {"file": files[name], **drawn.numbers} for name, drawn in pictures.items()},
                 "not_drawn": reasons,
@@ -75,6 +87,7 @@ def draw(
         )
         return
     for name, file in files.items():
-        out.print(f"{name:<11}{file}", markup=False)
-    for name, reason in reasons.items():
-        err.print(f"{name:<11}not drawn: {reason}", markup=False, style="dim")
+        out.print(f"{name:<13}{file}", markup=False)
+    for reason in dict.fromkeys(reasons.values()):
+        missing = ", ".join(name for name in reasons if reasons[name] == reason)
+        err.print(f"{missing:<12} not drawn: {reason}", markup=False, style="dim")

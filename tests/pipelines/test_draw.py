@@ -11,9 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 import zoo
+from pipelines import drawing
 from pipelines.cli.draw import PictureName
-from pipelines.drawing import draw, draw_features, draw_filters
+from pipelines.drawing.network import draw_features, draw_filters
 from pipelines.errors import UsageError
+from pipelines.references import Reference, find_reference
 from pipelines.subjects import Network, Subject, find_subject
 
 ALL = [picture.value for picture in PictureName]
@@ -26,7 +28,17 @@ def subject_of(name, labels=None):
     model = zoo.create_model(name, "serving", **spec.small)
     inputs = np.random.default_rng(5).random((4, *model.input.shape[1:]), np.float32) * 255
     names = tuple(f"class {i}" for i in range(model.output.shape[-1]))
-    return Subject(Network(model, name, name, f"{name}, untrained"), names, inputs, labels, "noise", inputs[0], inputs)
+    return Subject(Network(model, name, f"{name}, untrained"), names, inputs, labels, "noise", inputs[0], inputs)
+
+
+def draw(subject, names=()):
+    """The pictures of a network that has no recipe."""
+    name = subject.network.spec
+    return drawing.draw(Reference(name, network=name), subject, names)
+
+
+def find(name, *arguments, **options):
+    return find_subject(find_reference(name), *arguments, **options)
 
 
 def is_png(path):
@@ -54,7 +66,7 @@ def test_every_network_of_the_zoo_can_be_drawn(name):
     pictures, reasons = draw(subject)
     assert sorted([*pictures, *reasons]) == sorted(ALL)  # what `zoo draw --picture` takes is what there is
     if name == "mnist_fc":
-        assert set(reasons) == {"filters", "features", "invariance", "codes"}
+        assert set(reasons) == {"filters", "features", "invariance", "codes", "augmentation"}
         return
     assert {"filters", "features", "guesses", "invariance"} <= set(pictures)
     assert ("rotation" in reasons) == subject.is_signal
@@ -108,7 +120,7 @@ def test_guesses_are_the_softmax_of_the_scores():
 
 def test_pooling_lowers_the_change_under_a_shift(published_home):
     """Of the trained network, as the texts on pooling claim."""
-    pictures, _ = draw(find_subject("digits_cnn"), ["invariance"])
+    pictures, _ = draw(find("digits_cnn"), ["invariance"])
     numbers = pictures["invariance"].numbers
     assert (numbers["layer"], numbers["activation"], numbers["inputs"]) == ("conv1", "relu", 64)
     for kind in ("max", "average", "l2"):
@@ -120,7 +132,7 @@ def test_pooling_lowers_the_change_under_a_shift(published_home):
 
 def test_a_run_is_shown_validation_images_and_never_test_images(published_home):
     data = published_home.run.data
-    subject = find_subject(published_home.run.run_id[:8])
+    subject = find(published_home.run.run_id[:8])
     validation, test = ({image.tobytes() for image in split.images} for split in (data.validation, data.test))
     seen = {image.astype(np.uint8).tobytes() for image in (*subject.shown, *subject.measured)}
     assert seen <= validation
@@ -128,12 +140,12 @@ def test_a_run_is_shown_validation_images_and_never_test_images(published_home):
     assert subject.labels.tolist() == list(range(10))
     by_image = dict(zip((i.tobytes() for i in data.validation.images), data.validation.labels, strict=True))
     assert [by_image[image.astype(np.uint8).tobytes()] for image in subject.shown] == subject.labels.tolist()
-    assert any((a != b).any() for a, b in zip(subject.shown, find_subject("digits_cnn", seed=2).shown, strict=True))
+    assert any((a != b).any() for a, b in zip(subject.shown, find("digits_cnn", seed=2).shown, strict=True))
 
 
 @pytest.mark.usefixtures("store")
 def test_fresh_weights_are_the_seeds():
-    first, again, other = (find_subject("lenet5", seed=seed).network for seed in (4, 4, 5))
+    first, again, other = (find("lenet5", seed=seed).network for seed in (4, 4, 5))
     assert "untrained (fresh weights, seed 4)" in first.title
     kernels = [keras.ops.convert_to_numpy(network.model.get_layer("c1").kernel) for network in (first, again, other)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
@@ -147,7 +159,8 @@ def test_a_trained_run_is_drawn_in_all_pictures(zoo_command, published_home, tmp
     assert list(files) == ["filters", "features", "guesses", "invariance", "rotation"]
     assert all(is_png(file) for file in files.values())
     assert sorted(path.name for path in (tmp_path / "new" / "drawn").iterdir()) == sorted(f"{n}.png" for n in files)
-    assert "codes      not drawn: mnist_cnn_dropout has no output with fixed codes." in err
+    assert "codes        not drawn: mnist_cnn_dropout has no output with fixed codes." in err
+    assert "augmentation not drawn: The recipe digits_cnn has no augmentation." in err
 
 
 @pytest.mark.usefixtures("store")
@@ -204,7 +217,7 @@ def test_an_image_is_read_as_the_served_model_reads_it(zoo_command, published_ho
 def test_a_folder_stands_for_its_images(published_home, tmp_path):
     for i in range(12):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (28, 28), np.uint8)).save(tmp_path / f"{i:02}.png")
-    subject = find_subject("digits_cnn", tmp_path)
+    subject = find("digits_cnn", tmp_path)
     assert len(subject.shown) == 10
     with Image.open(tmp_path / "00.png") as first:
         np.testing.assert_array_equal(subject.example[..., 0], np.asarray(first))
@@ -212,7 +225,7 @@ def test_a_folder_stands_for_its_images(published_home, tmp_path):
 
 @pytest.mark.usefixtures("store")
 def test_a_network_of_colour_images_is_shown_grey_digits_in_its_size():
-    subject = find_subject("alexnet_small")
+    subject = find("alexnet_small")
     assert subject.shown.shape == (10, 32, 32, 3)
     np.testing.assert_array_equal(subject.shown[..., 0], subject.shown[..., 2])
     assert 100 < subject.shown.max() <= 255
@@ -223,11 +236,10 @@ def test_a_network_of_colour_images_is_shown_grey_digits_in_its_size():
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["lenet6"], 2, "There is no network or run 'lenet6'; did you mean 'lenet5'?"),
-        (["digits_cn"], 2, "There is no network or run 'digits_cn'; did you mean 'digits_cnn'?"),
-        (["digits_cnn"], 2, "The recipe 'digits_cnn' has no finished run; run zoo train digits_cnn first."),
+        (["lenet6"], 2, "There is no network, run or recipe 'lenet6'; did you mean 'lenet5'?"),
+        (["digits_cn"], 2, "There is no network, run or recipe 'digits_cn'; did you mean 'digits_cnn'?"),
         (["0123abcd"], 2, "There is no run '0123abcd'"),
-        (["digits_cnn", "--fresh"], 2, "Unknown network 'digits_cnn'"),
+        (["lenet6", "--fresh"], 2, "Unknown network 'lenet6'"),
         (["lenet5", "missing.png"], 1, "There is no file or folder 'missing.png'."),
         (["lenet5", "text.png"], 1, "'text.png' is no image file that can be read"),
         (["lenet5", "--endpoint", "c9"], 2, "lenet5 has no endpoint 'c9'"),
@@ -241,8 +253,8 @@ def test_a_network_of_colour_images_is_shown_grey_digits_in_its_size():
         (["speech_conv1d", "text.png"], 2, "speech_conv1d takes signals and no images; leave out 'text.png'."),
         (["speech_conv1d", "--picture", "rotation"], 2, "takes signals, which cannot be rotated."),
         (["lenet5", "black.png", "--picture", "rotation"], 2, "The image is of one colour"),
-        (["lenet5", "--picture", "codes", "--output", "text.png"], 1, "cannot be written to 'text.png'"),
-        (["lenet5", "--picture", "codes", "--output", "taken"], 1, "cannot be written to 'taken'"),
+        (["lenet5", "--picture", "codes", "--output", "text.png"], 1, "Nothing can be written to 'text.png'"),
+        (["lenet5", "--picture", "codes", "--output", "taken"], 1, "Nothing can be written to 'taken'"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_writes_nothing(zoo_command, monkeypatch, tmp_path, arguments, status, says):

@@ -1,18 +1,13 @@
 """The pictures of a network: what each of them shows, and the numbers in it."""
 
-import io
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-from matplotlib.figure import Figure
 
-from pipelines.errors import PipelineError, UsageError
+from pipelines.drawing.picture import Picture
+from pipelines.errors import UsageError
 from pipelines.figures.feature_maps import LayerMaps, feature_maps
 from pipelines.figures.filters import first_layer_filters, output_codes, signal_filters
 from pipelines.figures.guesses import likeliest, top_guesses
@@ -22,64 +17,6 @@ from pipelines.subjects import Subject
 from zoo.anatomy import anatomy, features
 from zoo.layers import EuclideanRBF, MLPConv2D
 from zoo.layers.rbf import CODE_COLUMNS, CODE_ROWS
-
-RESOLUTION = 100
-"""Dots per inch."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure and the numbers in it, fit for JSON."""
-
-    figure: Figure
-    numbers: dict[str, Any]
-
-
-def draw(
-    subject: Subject, names: Iterable[str] = (), endpoints: Sequence[str] = ()
-) -> tuple[dict[str, Picture], dict[str, str]]:
-    """The pictures of these names, or all that apply; and why each of the others does not, by its name.
-
-    `endpoints` are the layers that `features` shows, by default the convolutions, poolings and modules. Raises
-    UsageError for a named picture that does not apply and for endpoints without `features`, ZooError for an endpoint
-    that the network lacks.
-    """
-    drawers: dict[str, Callable[[Subject], Picture]] = {
-        "filters": draw_filters,
-        "features": partial(draw_features, endpoints=endpoints),
-        "guesses": draw_guesses,
-        "invariance": draw_invariance,
-        "rotation": draw_rotation,
-        "codes": draw_codes,
-    }
-    wanted = list(names)
-    if endpoints and wanted and "features" not in wanted:
-        raise UsageError(
-            f"--endpoint names what the picture features shows, and only {', '.join(wanted)} is drawn; "
-            "add --picture features, or leave --endpoint out."
-        )
-    pictures, reasons = {}, {}
-    for name in wanted or drawers:
-        try:
-            pictures[name] = drawers[name](subject)
-        except UsageError as error:
-            if wanted or (name == "features" and endpoints):
-                raise
-            reasons[name] = str(error)
-    return pictures, reasons
-
-
-def save(pictures: Mapping[str, Picture], folder: Path) -> dict[str, Path]:
-    """Write the pictures as PNG files into `folder`; each appears whole or not at all. Raises PipelineError."""
-    drawn = {name: _png(picture.figure) for name, picture in pictures.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as staging:
-            for name, content in drawn.items():
-                (Path(staging) / name).write_bytes(content)
-            return {name: (Path(staging) / name).replace(folder / f"{name}.png") for name in drawn}
-    except OSError as error:
-        raise PipelineError(f"The pictures cannot be written to '{folder}': {error}.") from error
 
 
 def draw_filters(subject: Subject) -> Picture:
@@ -253,9 +190,3 @@ def _by(sides: Iterable[int]) -> str:
 def _signed(value: float) -> str:
     """With a minus sign and not a hyphen."""
     return f"{value:.2f}".replace("-", "−")
-
-
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=RESOLUTION, pil_kwargs={"optimize": True})
-    return stream.getvalue()

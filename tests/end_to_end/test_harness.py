@@ -73,14 +73,14 @@ def test_the_whole_harness_runs_on_a_network_that_was_only_registered(outcomes):
     assert "toy" not in zoo.list_models()
     toy = of(outcomes, "toy")
     assert set(toy) == set(of(outcomes, "mnist_fc"))
-    assert len(toy) >= 15
+    assert len(toy) >= 14
 
 
 def test_a_sound_network_passes_all_but_what_asks_for_its_files(outcomes):
     failures = {key[0]: text for key, text in of(outcomes, "toy").items() if text}
     golden = failures.pop("test_scores_are_the_golden_ones")
     assert "toy has no golden scores yet: run this test with ZOO_WRITE_GOLDEN=1" in golden
-    assert set(failures) == {"test_every_network_has_a_recipe", "test_it_trains_as_its_recipe_says"}
+    assert set(failures) == {"test_every_network_has_a_recipe"}
     for text in failures.values():
         assert "The network toy has no built-in recipe; add pipelines/recipes/toy.yaml" in text
 

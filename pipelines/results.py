@@ -1,54 +1,31 @@
-"""What the project claims to have measured: a row for each run in `results.csv`, which only ever grows.
+"""What the project claims to have measured: runs of one recipe with consecutive seeds make a mean with its spread.
 
-A row is written from a tracked run of a built-in recipe, so that whoever has the repository can run it again. Rows of
-the same recipe, settings and data with consecutive seeds make one result, a mean with its spread.
+The runs are rows of the table in `pipelines.results_table`.
 """
 
-import csv
-import io
-import json
-import os
 import shlex
 import statistics
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.errors import PipelineError, UsageError
-from pipelines.recipes import REMARKS, Recipe, list_recipes, load_recipe
+from pipelines.errors import UsageError
+from pipelines.recipes import Recipe, Reported, list_recipes, load_recipe, parse_assignments
+from pipelines.results_table import CHANGED, TABLE, Row, append_runs, read_rows, recipe_digest
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-TABLE = Path(__file__).with_name("results.csv")
-
-
-class Row(BaseModel):
-    """One run."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    recipe: str
-    settings: str
-    """What differs from the built-in recipe, as arguments of `zoo train`."""
-    seed: int
-    network: str
-    parameters: int
-    dataset: str
-    dataset_digest: str
-    epochs: int
-    validation_accuracy: float
-    """Percent."""
-    test_accuracy: float
-    """Percent."""
-    minutes: float
-    commit: str
-    date: str
-    run_id: str
+ENSEMBLES = {
+    ("mnist_dropout_faithful", "majority", 5): Reported(
+        test_accuracy=99.67, source="Nielsen, Neural Networks and Deep Learning, chapter 6"
+    )
+}
+"""What texts report for ensembles of a recipe's runs, by recipe, vote and number of members."""
 
 
 class Result(BaseModel):
@@ -58,19 +35,47 @@ class Result(BaseModel):
 
     recipe: str
     settings: str
+    """What differs from the built-in recipe, as arguments of `zoo train`."""
+    is_current: bool
+    """Whether the built-in recipe of today, with these settings, is the one that was trained."""
     network: str
     parameters: int
+    operations: int | None
+    """Multiplications and additions of one example's forward pass."""
     dataset: str
     dataset_digest: str
     epochs: int
     seeds: list[int]
+    """Of the runs, or of an ensemble's members."""
+    vote: str
+    """Of an ensemble: mean or majority; else empty."""
     test_accuracy: float
     """Mean, percent."""
     standard_deviation: float | None
-    """Percent; None of a single run."""
+    """Percent; None of a single run and of an ensemble."""
+    best: float
+    """Test accuracy of the run with the best validation accuracy, percent."""
+    paper: float | None
+    """What the recipe's paper reports, percent; None where it reports nothing, or where the settings are others."""
+    paper_source: str
     minutes: float
-    """Mean of a run."""
+    """Mean of a run; of an ensemble the sum of its members'."""
+    machines: list[str]
+    commits: list[str]
+    runs: list[str]
+    """Their ids, by seed."""
     command: str
+
+    @property
+    def title(self) -> str:
+        """The recipe with what was changed of it."""
+        return f"{self.recipe} {self.settings}".strip()
+
+    @property
+    def ensemble(self) -> str:
+        """`majority vote of 5`; nothing for single networks."""
+        how = {"mean": "mean", "majority": "majority vote"}.get(self.vote, self.vote)
+        return f"{how} of {len(self.seeds)}" if self.vote else ""
 
     def accuracy(self) -> str:
         """`99.50 ± 0.23 %`."""
@@ -81,147 +86,104 @@ class Result(BaseModel):
         """`99.50 ± 0.23 % on digits (mean and standard deviation of 5 seeds): zoo train digits_cnn --seeds 5`."""
         count = len(self.seeds)
         of = f"mean and standard deviation of {count} seeds" if count > 1 else f"seed {self.seeds[0]} only"
+        of = f"{self.ensemble} networks" if self.vote else of
         return f"{self.accuracy()} on {self.dataset} ({of}): `{self.command}`"
 
 
 def read_results(table: Path | None = None) -> list[Result]:
-    """Every result, by recipe. Of two runs of one seed the later counts. Raises PipelineError for a broken table."""
-    latest = {_key(row): row for row in _read(table or TABLE)}
-    stretches: list[list[Row]] = []
-    for row in sorted(latest.values(), key=_key):
-        last = stretches[-1][-1] if stretches else None
-        if last and _key(last) == (*_key(row)[:-1], row.seed - 1):
-            stretches[-1].append(row)
-        else:
-            stretches.append([row])
-    return [_result(rows) for rows in stretches]
+    """Every result, by recipe, today's recipes first. Of two runs of one seed the later counts.
 
-
-def record(runs: "list[Run]", table: Path | None = None) -> list[Result]:
-    """Add finished training runs to the table and return the results that they belong to.
-
-    A run that the table has already is left alone. Raises UsageError for a run that cannot be repeated from the
-    repository: not finished, of a recipe that is not built in, or of sources that were changed since their commit.
+    Raises PipelineError for a broken table.
     """
-    rows, table = [_row(run) for run in runs], table or TABLE
-    with FileLock(f"{table}.lock"):
-        known = _read(table)
-        ids = {row.run_id for row in known}
-        new = [row for row in rows if row.run_id not in ids]
-        if new:
-            _write(table, [*known, *new])
-    mine = {_key(row)[:-1] for row in rows}
-    return [result for result in read_results(table) if (result.recipe, result.settings, result.dataset_digest) in mine]
+    built_in = {name: load_recipe(name) for name in list_recipes()}
+    return list(_results(read_rows(table or TABLE), built_in))
 
 
-def to_markdown(results: list[Result]) -> str:
-    """The results as the README's table."""
-    lines = ["| recipe | network | parameters | dataset | test accuracy | seeds | minutes | command |"]
-    lines.append("|---|---|---:|---|---:|---:|---:|---|")
-    for result in results:
-        cells = [f"`{result.recipe}`", f"`{result.network}`", f"{result.parameters:,}", result.dataset]
-        cells += [result.accuracy(), str(len(result.seeds)), f"{result.minutes:.1f}", f"`{result.command}`"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def record(runs: "Sequence[Run]", table: Path | None = None, *, allow_changed: bool = False) -> list[Result]:
+    """Add finished training runs to the table, as `append_runs` does, and return the results that they belong to."""
+    table = table or TABLE
+    mine = {row.run_id for row in append_runs(runs, table, allow_changed=allow_changed)}
+    return [result for result in read_results(table) if mine & set(result.runs)]
 
 
-def _row(run: "Run") -> Row:
-    from pipelines.tracking import recipe_of
-
-    recipe, metrics, tags, run_id = recipe_of(run), run.data.metrics, run.data.tags, run.info.run_id
-    if recipe.name not in list_recipes():
-        raise UsageError(f"Run {run_id} is of '{recipe.name}', no built-in recipe: nobody could repeat it.")
-    if run.info.status != "FINISHED" or not {"test_accuracy", "parameters"} <= set(metrics):
-        raise UsageError(
-            f"Run {run_id} is {run.info.status} and lacks a result; train it to its end with this version."
-        )
-    if tags.get("zoo.git_changed") == "true":
-        raise UsageError(
-            f"Run {run_id} was made with sources that were changed since their commit; commit, train again."
-        )
-    return Row(
-        recipe=recipe.name,
-        settings=_settings(recipe),
-        seed=recipe.seed,
-        network=recipe.network.name,
-        parameters=int(metrics["parameters"]),
-        dataset=recipe.dataset.name,
-        dataset_digest=tags["zoo.dataset_digest"][:12],
-        epochs=recipe.epochs,
-        validation_accuracy=round(100 * metrics["val_accuracy"], 4),
-        test_accuracy=round(100 * metrics["test_accuracy"], 4),
-        minutes=round((run.info.end_time - run.info.start_time) / 60_000, 2),
-        commit=tags.get("mlflow.source.git.commit", "")[:12],
-        date=datetime.fromtimestamp(run.info.end_time / 1000, UTC).date().isoformat(),
-        run_id=run_id,
-    )
+def _results(rows: list[Row], built_in: dict[str, Recipe]) -> Iterator[Result]:
+    key = partial(_key, built_in=built_in)
+    latest = {(key(row), row.seed): row for row in rows}
+    ordered = [latest[k] for k in sorted(latest)]
+    for _, of_one_setting in groupby(ordered, key):
+        stretch: list[Row] = []
+        for row in of_one_setting:
+            if stretch and (row.members or row.seed != stretch[-1].seed + 1):
+                yield _result(stretch, built_in)
+                stretch = []
+            stretch.append(row)
+        yield _result(stretch, built_in)
 
 
-def _settings(recipe: Recipe) -> str:
-    """What differs from the built-in recipe, as arguments of `zoo train`."""
-    ignored = {*REMARKS, "seed"}
-    built_in, mine = (r.model_dump(mode="json", exclude=ignored) for r in (load_recipe(recipe.name), recipe))
-    # JSON is YAML, which `--set` reads.
-    return " ".join(f"--set {shlex.quote(f'{name}={json.dumps(v)}')}" for name, v in _differing(built_in, mine, ""))
+def _key(row: Row, built_in: dict[str, Recipe]) -> tuple[str, bool, str, str, str, int, str]:
+    """What rows of one result share, in the order of the list."""
+    settings = _settings_today(row, built_in.get(row.recipe))
+    shown = row.settings if settings is None else settings
+    return row.recipe, settings is None, shown, row.recipe_digest, row.dataset_digest, row.members or 0, row.vote
 
 
-def _differing(before: dict[str, Any], after: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """The fields that differ, by their dotted names; in one piece where single ones would leave something over."""
-    for name, value in after.items():
-        if value == before.get(name):
-            continue
-        if isinstance(value, dict) and isinstance(before.get(name), dict) and set(before[name]) <= set(value):
-            yield from _differing(before[name], value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def _settings_today(row: Row, built_in: Recipe | None) -> str | None:
+    """The arguments with which `zoo train` of today's recipe repeats the run; None where none are known."""
+    if built_in is None:
+        return None
+    if row.recipe_digest == recipe_digest(built_in):
+        return ""
+    try:
+        changed = built_in.override(parse_assignments(shlex.split(row.settings)[1::2]))
+    except UsageError:
+        return None
+    return row.settings if row.recipe_digest == recipe_digest(changed) else None
 
 
-def _key(row: Row) -> tuple[str, str, str, int]:
-    return row.recipe, row.settings, row.dataset_digest, row.seed
-
-
-def _result(rows: list[Row]) -> Result:
-    first, seeds = rows[0], [row.seed for row in rows]
+def _result(rows: list[Row], built_in: dict[str, Recipe]) -> Result:
+    first, last = rows[0], max(rows, key=lambda row: row.date)
+    seeds = list(range(first.seed, first.seed + first.members)) if first.members else [row.seed for row in rows]
     accuracies = [row.test_accuracy for row in rows]
-    command = f"zoo train {first.recipe} {first.settings}".strip()
-    usual = load_recipe(first.recipe).seed if first.recipe in list_recipes() else 1
-    if seeds[0] != usual:
-        command += f" --seed {seeds[0]}"
+    recipe = built_in.get(first.recipe)
+    settings = _settings_today(first, recipe)
+    shown = first.settings if settings is None else settings
+    paper = _paper(first, recipe) if recipe and not shown else None
     return Result(
         recipe=first.recipe,
-        settings=first.settings,
+        settings=shown,
+        is_current=settings is not None,
         network=first.network,
         parameters=first.parameters,
+        operations=first.operations,
         dataset=first.dataset,
         dataset_digest=first.dataset_digest,
         epochs=first.epochs,
         seeds=seeds,
+        vote=first.vote,
         test_accuracy=statistics.mean(accuracies),
         standard_deviation=statistics.stdev(accuracies) if len(rows) > 1 else None,
+        best=max(rows, key=lambda row: row.validation_accuracy).test_accuracy,
+        paper=paper.test_accuracy if paper else None,
+        paper_source=paper.source if paper else "",
         minutes=statistics.mean(row.minutes for row in rows),
-        command=command + (f" --seeds {len(rows)}" if len(rows) > 1 else ""),
+        machines=sorted({row.machine for row in rows if row.machine}),
+        commits=sorted({row.commit for row in rows}),
+        runs=[row.run_id for row in rows],
+        command=_command(first, shown, seeds, recipe, None if settings is not None else last.commit),
     )
 
 
-def _read(table: Path) -> list[Row]:
-    if not table.exists():
-        return []
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            return [Row.model_validate(row) for row in csv.DictReader(file)]
-    except (OSError, ValueError, csv.Error) as error:
-        reason = str(error).splitlines()[0]
-        raise PipelineError(f"The table of results {table} cannot be read: {reason}.") from error
+def _paper(row: Row, recipe: Recipe) -> Reported | None:
+    return ENSEMBLES.get((row.recipe, row.vote, row.members)) if row.members else recipe.paper
 
 
-def _write(table: Path, rows: list[Row]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Row.model_fields), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row.model_dump() for row in rows)
-    staged = table.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        staged.write_text(text.getvalue(), "utf-8")
-        staged.replace(table)
-    finally:
-        staged.unlink(missing_ok=True)
+def _command(row: Row, settings: str, seeds: list[int], recipe: Recipe | None, commit: str | None) -> str:
+    """What trains these seeds again; `commit` is the one whose recipe they are of, where today's is another."""
+    command = f"zoo train {row.recipe} {settings}".strip()
+    if seeds[0] != (recipe.seed if recipe else 1):
+        command += f" --seed {seeds[0]}"
+    if len(seeds) > 1:
+        command += f" --seeds {len(seeds)}"
+    if row.members:
+        command += f" && zoo ensemble {row.recipe} --seeds {len(seeds)} --vote {row.vote}"
+    return f"git checkout {commit.removesuffix(CHANGED)} && {command}" if commit else command

@@ -1,4 +1,4 @@
-"""`zoo models`, `zoo recipes` and `zoo results`."""
+"""`zoo models` and `zoo recipes`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +13,12 @@ from pipelines.cli.train import JsonOption
 
 if TYPE_CHECKING:
     from pipelines.cards import Card
-    from pipelines.results import Result
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(models)
     app.command()(recipes)
-    app.command()(results)
 
 
 def models(
@@ -75,28 +73,6 @@ def recipes(
     out.print("[dim]zoo recipes NAME shows a recipe.[/dim]")
 
 
-def results(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]…", help="Finished runs to add.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """List what the project has measured; with RUNs, add them to the repository's table of results."""
-    from pipelines.results import read_results, record, to_markdown
-
-    if runs:
-        from pipelines.tracking import find_run
-
-        found = record([find_run(run, "train") for run in runs])
-    else:
-        found = read_results()
-    if as_json:
-        print_json([result.model_dump(mode="json") for result in found])
-    elif markdown:
-        out.print(to_markdown(found), markup=False, end="")
-    else:
-        out.print(_results_table(found))
-
-
 def _print_card(card: "Card") -> None:
     from pipelines.cards import facts, layer_table
 
@@ -121,15 +97,6 @@ def _print_card(card: "Card") -> None:
     table.add_row(*rows[-1], style="bold")
     # At least as wide as its numbers: a narrow terminal breaks lines rather than numbers.
     Console(highlight=False, width=max(out.width, sum(longest) + 3 * len(longest))).print(table)
-
-
-def _results_table(found: "list[Result]") -> Table:
-    columns = [Column(name, no_wrap=True) for name in ("recipe", "dataset", "test accuracy")]
-    table = Table(*columns, *_right("seeds", "minutes"), Column("command", overflow="fold"), box=box.SIMPLE_HEAD)
-    for result in found:
-        cells = [result.recipe, result.dataset, result.accuracy(), str(len(result.seeds)), f"{result.minutes:.1f}"]
-        table.add_row(*cells, result.command)
-    return table
 
 
 def _right(*names: str) -> list[Column]:

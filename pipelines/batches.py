@@ -10,13 +10,13 @@ from pipelines.recipes import Recipe
 
 
 def steps_per_epoch(recipe: Recipe, split: Split, copies: int = 1) -> int:
-    """Full batches in so many versions of the training images. What is left over waits for another epoch's order.
+    """Full batches in so many versions of the training images. The rest waits for an order of another epoch.
 
     Raises UsageError for a batch larger than that.
     """
     if recipe.batch_size > copies * len(split):
         raise UsageError(
-            f"batch_size is {recipe.batch_size}; {recipe.dataset.title} has {copies * len(split)} training images."
+            f"batch_size is {recipe.batch_size}; {recipe.dataset.name} has {copies * len(split)} training images."
         )
     return copies * len(split) // recipe.batch_size
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import requests
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
@@ -44,7 +45,11 @@ def deliver(client: MlflowClient, journal: Journal, model: "keras.Model | None" 
 
 def is_away(error: Exception) -> bool:
     """Whether an error means that the tracking store cannot be reached now, rather than that it refuses."""
-    return isinstance(error, OSError) or (isinstance(error, MlflowException) and error.error_code in AWAY)
+    if isinstance(error, requests.HTTPError):
+        return error.response is None or error.response.status_code >= 500
+    if isinstance(error, MlflowException):
+        return error.error_code in AWAY
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
 
 
 def _send_metrics(client: MlflowClient, run_id: str, entry: Entry) -> None:
@@ -91,7 +96,9 @@ def _log_model(client: MlflowClient, journal: Journal, model: "keras.Model | Non
     from pipelines.networks import load_network
 
     run = client.get_run(journal.run_id)
-    if run.outputs and run.outputs.model_outputs:
+    outputs = run.outputs.model_outputs if run.outputs else []
+    # An upload that broke off has left a model that is not ready: it gets its files now.
+    if outputs and client.get_logged_model(outputs[0].model_id).status == LoggedModelStatus.READY:
         return
     network = model or load_network(journal.files / MODEL_FILE)
     example, scores = network.input, network.output
@@ -99,13 +106,17 @@ def _log_model(client: MlflowClient, journal: Journal, model: "keras.Model | Non
         Schema([TensorSpec(np.dtype("float32"), (-1, *example.shape[1:]), example.name)]),
         Schema([TensorSpec(np.dtype("float32"), (-1, *scores.shape[1:]))]),
     )
-    # In the run's experiment: MLflow's default would be that of an active run, and there is none.
-    logged = client.create_logged_model(run.info.experiment_id, name=MODEL, source_run_id=journal.run_id)
+    if outputs:
+        model_id = outputs[0].model_id
+    else:
+        # In the run's experiment: MLflow's default would be that of an active run, and there is none.
+        experiment = run.info.experiment_id
+        model_id = client.create_logged_model(experiment, name=MODEL, source_run_id=journal.run_id).model_id
     Model.log(
         artifact_path=None,
-        model_id=logged.model_id,
+        model_id=model_id,
         flavor=mlflow.keras,
-        run_id=journal.run_id,
+        run_id=None if outputs else journal.run_id,  # MLflow ties a model to its run once only
         name=MODEL,
         model=network,
         signature=signature,

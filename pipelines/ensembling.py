@@ -13,6 +13,7 @@ from pipelines.evaluation import Evaluation, evaluate, record_evaluation
 from pipelines.evaluation.speed import measure_size
 from pipelines.networks import network_of
 from pipelines.recipes import Recipe, list_recipes
+from pipelines.results_table import recipe_digest
 from pipelines.tracking import dataset_of, find_run, recipe_of, search_runs, track
 from pipelines.voting import Vote, combine
 
@@ -39,7 +40,8 @@ def find_members(references: Sequence[str], seeds: int | None = None) -> list[Ru
     """The training runs that make up an ensemble.
 
     `references` are two or more runs, by id, start of id or recipe; or one recipe, with the number of `seeds`: the
-    latest finished run of each seed, and of those the latest. Raises UsageError where there are not as many.
+    latest finished run of each seed with the settings of the latest of all, and of those the latest. Raises UsageError
+    where there are not as many.
     """
     if seeds is None:
         members = [find_run(reference, "train") for reference in references]
@@ -57,10 +59,15 @@ def find_members(references: Sequence[str], seeds: int | None = None) -> list[Ru
         raise UsageError(f"--seeds chooses among the runs of one recipe; received {', '.join(references)}.")
     recipe = references[0]
     latest: dict[str, Run] = {}
+    settings = None
     for run in search_runs():
         tags = run.data.tags
         if (tags["zoo.kind"], tags.get("zoo.recipe"), run.info.status) == ("train", recipe, "FINISHED"):
-            latest.setdefault(tags["zoo.seed"], run)
+            # Those with the settings of the latest: a trial with --set is no seed of the same.
+            digest = recipe_digest(recipe_of(run))
+            settings = settings or digest
+            if digest == settings:
+                latest.setdefault(tags["zoo.seed"], run)
     if len(latest) < seeds:
         raise UsageError(
             f"The recipe '{recipe}' has finished runs of {len(latest)} seeds and not of {seeds}; run "

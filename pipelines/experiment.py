@@ -1,19 +1,25 @@
 """A tracked training run from recipe to recorded test accuracy: what `zoo train` does."""
 
+import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+from mlflow.entities import Run
 
 from pipelines.datasets import Dataset
 from pipelines.evaluation import record_evaluation
 from pipelines.figures.curves import learning_curves
+from pipelines.provenance import git_tags
 from pipelines.recipes import Recipe
+from pipelines.results_table import recipe_digest
 from pipelines.tracked_run import TrackedRun
-from pipelines.tracking import interrupted_run, track
+from pipelines.tracking import interrupted_run, recipe_of, search_runs, track
 from pipelines.training import fit, load_for
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,9 @@ def run_experiment(
     """
     interrupted = interrupted_run(recipe) if resume else None
     data = load_for(recipe)
+    if interrupted and interrupted.dataset_digest() not in (None, data.digest):
+        log.warning("Run %s was interrupted on other data than today's: training anew.", interrupted.run_id)
+        interrupted = None
     with track(recipe, "train", resume=interrupted) as run:
         run.log_dataset(data)
         fitted = fit(recipe, data, [EpochLog(run), *callbacks], checkpoint=run.checkpoint)
@@ -59,3 +68,24 @@ def run_experiment(
         evaluation = record_evaluation(run, fitted.model, data, recipe, fitted.history)
         run.log_model(fitted.model)
     return TrainedRun(run.id, recipe, fitted.model, data, fitted.validation_accuracy, evaluation.accuracy)
+
+
+def finished_run(recipe: Recipe, dataset_digest: str, *, allow_changed: bool = True) -> Run | None:
+    """The latest finished run of the very same recipe, seed, data and sources."""
+    wanted = {"zoo.recipe": recipe.name, "zoo.seed": str(recipe.seed), "zoo.kind": "train"}
+    conditions = [f"tags.`{tag}` = '{value}'" for tag, value in wanted.items()]
+    for run in search_runs(" and ".join([*conditions, "attributes.status = 'FINISHED'"])):
+        if (
+            is_of_these_sources(run.data.tags, allow_changed)
+            and run.data.tags.get("zoo.dataset_digest", "").startswith(dataset_digest)
+            and "test_accuracy" in run.data.metrics
+            and recipe_digest(recipe_of(run)) == recipe_digest(recipe)
+        ):
+            return run
+    return None
+
+
+def is_of_these_sources(tags: Mapping[str, str], allow_changed: bool) -> bool:
+    """Whether a run's sources were those of today's commit, and unchanged or allowed to be changed."""
+    is_same = tags.get("mlflow.source.git.commit") == git_tags().get("mlflow.source.git.commit")
+    return is_same and (allow_changed or tags.get("zoo.git_changed") != "true")

@@ -6,9 +6,12 @@ from typing import Any
 
 from pipelines.errors import UsageError
 
+OPEN = ("network.arguments.", "search.", "schedule.", "early_stopping.", "paper.")
+"""Blocks whose names depend on the network or on their kind, or that need not be there: the recipe checks them."""
+
 
 def set_field(fields: Any, dotted: str, value: Any, recipe: str) -> None:
-    """Set a nested field in place; only `network.arguments`, `search` and a block that is not there may gain new names.
+    """Set a nested field in place; only the blocks in `OPEN` may gain new names.
 
     Raises UsageError, which names the `recipe`, for a field that it does not have.
     """
@@ -22,7 +25,7 @@ def set_field(fields: Any, dotted: str, value: Any, recipe: str) -> None:
     if isinstance(node, list):
         _step(node, last, dotted, recipe)
         node[int(last)] = copy.deepcopy(value)
-    elif isinstance(node, dict) and (not node or last in node or reached in ("network.arguments.", "search.")):
+    elif isinstance(node, dict) and (not node or last in node or reached in OPEN):
         node[last] = copy.deepcopy(value)
     else:
         _step(node, last, dotted, recipe)

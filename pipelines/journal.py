@@ -5,6 +5,7 @@ much of the journal has been sent, and the checkpoint of its training. The folde
 left to resume.
 """
 
+import contextlib
 import json
 import shutil
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pipelines.errors import UsageError
 from pipelines.home import runs_folder
 from pipelines.recipes import Recipe, recipe_from_yaml
 
@@ -29,13 +31,19 @@ class Journal:
 
     @classmethod
     def create(cls, run_id: str, uri: str, kind: str, tags: Mapping[str, str], recipe: Recipe) -> "Journal":
-        """The journal of a new run in the tracking store `uri`."""
+        """The journal of a new run in the tracking store `uri`, held by this process."""
         journal = cls(runs_folder() / run_id)
         journal.files.mkdir(parents=True)
+        journal._lock.acquire(timeout=0)
         (journal.folder / "recipe.yaml").write_text(recipe.to_yaml(), "utf-8")
         facts = {"uri": uri, "kind": kind, "tags": dict(tags), "created": time.time()}
         _write_whole(journal.folder / "run.json", json.dumps(facts, indent=2))  # last: it makes the folder a journal
         return journal
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder holds a journal: no more once it is removed."""
+        return (self.folder / "run.json").exists()
 
     @property
     def run_id(self) -> str:
@@ -101,6 +109,11 @@ class Journal:
         """The epochs whose metrics are written down, from 1."""
         return {entry["step"] for entry in self.entries() if entry["kind"] == "metrics" and entry["step"]}
 
+    def dataset_digest(self) -> str | None:
+        """Of what was trained on; None where the run did not come so far."""
+        tags = {k: v for entry in self.entries() if entry["kind"] == "tags" for k, v in entry["values"].items()}
+        return tags.get("zoo.dataset_digest")
+
     def is_finished(self) -> bool:
         """Whether the run came to its end."""
         ends = [entry["status"] for entry in self.entries() if entry["kind"] == "status"]
@@ -110,7 +123,10 @@ class Journal:
         """Take the journal for this process, until `release` or its end; False where another process has it."""
         try:
             self._lock.acquire(timeout=0)
-        except Timeout:
+        except (Timeout, OSError):
+            return False
+        if not self.is_there:  # it was removed a moment ago, and the lock made its folder anew
+            self.remove()
             return False
         return True
 
@@ -119,26 +135,40 @@ class Journal:
         self._lock.release()
 
     def remove(self) -> None:
-        """Delete the folder."""
+        """Delete the folder; this process holds it, or nobody does any more."""
+        (self.folder / "run.json").unlink(missing_ok=True)  # first: without it the rest is no journal
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.release()
 
 
 def journals() -> Iterator[Journal]:
     """Those of all runs that are not done with, the newest first."""
-    folders = [path.parent for path in runs_folder().glob("*/run.json")]
-    found = [Journal(folder) for folder in folders]
-    yield from sorted(found, key=lambda journal: journal.facts["created"], reverse=True)
+    found = []
+    for path in runs_folder().glob("*/run.json"):
+        journal = Journal(path.parent)
+        with contextlib.suppress(OSError, ValueError):  # removed since
+            found.append((journal.facts["created"], journal))
+    yield from (journal for _, journal in sorted(found, key=lambda pair: pair[0], reverse=True))
 
 
-def find_interrupted(recipe: Recipe, uri: str) -> Journal | None:
-    """The latest unfinished training run of the very same recipe, seed included, that no process is at work on."""
+def interrupted_journals(recipe: Recipe, uri: str) -> Iterator[Journal]:
+    """Those of unfinished training runs of the very same recipe, seed included, that nobody is at work on; the newest
+    first."""
     for journal in journals():
-        facts = journal.facts
-        same = (facts["uri"], facts["kind"]) == (uri, "train") and journal.recipe.name == recipe.name
-        if same and journal.recipe.flat() == recipe.flat() and not journal.is_finished() and journal.hold():
+        if _is_of(journal, recipe, uri) and journal.hold():
+            finished = journal.is_finished()
             journal.release()
-            return journal
-    return None
+            if not finished:
+                yield journal
+
+
+def _is_of(journal: Journal, recipe: Recipe, uri: str) -> bool:
+    try:
+        facts, other = journal.facts, journal.recipe
+    except (OSError, ValueError, UsageError):  # removed since, or of a version whose recipes had other fields
+        return False
+    same_store = (facts["uri"], facts["kind"]) == (uri, "train")
+    return same_store and other.name == recipe.name and other.flat() == recipe.flat()
 
 
 def _parsed(line: str) -> Entry | None:

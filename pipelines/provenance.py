@@ -22,7 +22,7 @@ def provenance_tags() -> dict[str, str]:
 
 
 def git_tags() -> dict[str, str]:
-    """The commit of the sources and whether they differ from it, where they are a git checkout."""
+    """The commit of the sources and whether their code differs from it, where they are a git checkout."""
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -31,7 +31,9 @@ def git_tags() -> dict[str, str]:
 
     try:
         commit = git("rev-parse", "HEAD")
-        changed = bool(git("status", "--porcelain"))
+        # What decides a result: a table that grows by one makes no other sources.
+        places = (":/zoo", ":/pipelines", ":/serving", ":(top,exclude)pipelines/results.csv")
+        changed = bool(git("status", "--porcelain", "--", *places))
     except OSError:  # no git on this machine
         return {}
     return {"mlflow.source.git.commit": commit, "zoo.git_changed": str(changed).lower()} if commit else {}

@@ -20,7 +20,7 @@ from pipelines.settings.augmentation import AugmentationStep
 from pipelines.settings.data import DatasetChoice
 from pipelines.settings.search import Choice, Range
 from pipelines.settings.strict import Strict
-from pipelines.settings.training import Constant, EarlyStopping, Optimizer, Regularization, Schedule
+from pipelines.settings.training import MOST, Constant, EarlyStopping, Optimizer, Regularization, Schedule
 
 BUILT_IN = Path(__file__).with_name("recipes")
 REMARKS = {"description", "search", "paper", "divergences", "seeds"}
@@ -30,7 +30,7 @@ REMARKS = {"description", "search", "paper", "divergences", "seeds"}
 class Network(Strict):
     """A network of the zoo and its own arguments."""
 
-    name: str
+    name: str = Field(pattern=r"^\w+$")
     arguments: dict[str, Any] = Field({})
 
 
@@ -53,12 +53,12 @@ class Recipe(Strict):
     schedule: Schedule = Constant()
     loss: Literal["crossentropy", "quadratic", "map"] = "crossentropy"
     regularization: Regularization = Regularization()
-    epochs: int = Field(gt=0, description="at most, with early_stopping")
+    epochs: int = Field(gt=0, le=MOST, description="at most, with early_stopping")
     early_stopping: EarlyStopping | None = None
     keep: Literal["last", "best"] = Field(
         "last", description="the weights after the last epoch, or after the latest with the best validation accuracy"
     )
-    batch_size: int = Field(gt=0, description="images per step")
+    batch_size: int = Field(gt=0, le=MOST, description="images per step")
     shuffle: Literal["each_epoch", "once", "never"] = Field(
         "each_epoch", description="when the training images get a new random order; never: in the dataset's own"
     )

@@ -8,7 +8,7 @@ import fnmatch
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,11 @@ from mlflow.entities import Run
 import zoo
 from pipelines.datasets import load_dataset
 from pipelines.errors import PipelineError, UsageError
-from pipelines.experiment import run_experiment
+from pipelines.experiment import finished_run, is_of_these_sources, run_experiment
 from pipelines.provenance import git_tags
 from pipelines.recipes import Recipe, list_recipes, load_recipe
 from pipelines.results_table import TABLE, Row, append_runs, read_rows, recipe_digest
-from pipelines.tracking import connect, deliver_waiting, find_run, interrupted_run, recipe_of, search_runs
+from pipelines.tracking import connect, deliver_waiting, find_run, interrupted_run
 
 Watch = Callable[[Recipe], AbstractContextManager[keras.callbacks.Callback]]
 
@@ -129,7 +129,7 @@ def reproduce(
             if seed in _recorded(entry.recipe, entry.dataset_digest, read_rows(table)):
                 continue  # another process was faster
             recipe = entry.recipe.override({"seed": seed})
-            run = _finished_run(recipe, entry.dataset_digest, allow_changed)
+            run = finished_run(recipe, entry.dataset_digest, allow_changed=allow_changed)
             if run is None:
                 if deadline is not None and time.monotonic() >= deadline:
                     return
@@ -147,31 +147,10 @@ def reproduce(
 def _train(recipe: Recipe, watch: Watch, deadline: float | None, allow_changed: bool) -> Run:
     interrupted = interrupted_run(recipe)
     # What goes on with other sources than it began with is a run of neither commit.
-    resume = interrupted is not None and _is_of_these_sources(interrupted.facts["tags"], allow_changed)
+    resume = interrupted is not None and is_of_these_sources(interrupted.facts["tags"], allow_changed)
     with watch(recipe) as progress:
         callbacks = [progress] if deadline is None else [progress, Deadline(deadline)]
         return find_run(run_experiment(recipe, callbacks, resume=resume).run_id)
-
-
-def _finished_run(recipe: Recipe, dataset_digest: str, allow_changed: bool) -> Run | None:
-    """The latest finished run of the very same recipe, seed, data and sources."""
-    wanted = {"zoo.recipe": recipe.name, "zoo.seed": str(recipe.seed), "zoo.kind": "train"}
-    conditions = [f"tags.`{tag}` = '{value}'" for tag, value in wanted.items()]
-    for run in search_runs(" and ".join([*conditions, "attributes.status = 'FINISHED'"])):
-        if (
-            _is_of_these_sources(run.data.tags, allow_changed)
-            and run.data.tags.get("zoo.dataset_digest", "").startswith(dataset_digest)
-            and "test_accuracy" in run.data.metrics
-            and recipe_digest(recipe_of(run)) == recipe_digest(recipe)
-        ):
-            return run
-    return None
-
-
-def _is_of_these_sources(tags: Mapping[str, str], allow_changed: bool) -> bool:
-    """Whether a run's sources were those of today's commit, and unchanged or allowed to be changed."""
-    is_same = tags.get("mlflow.source.git.commit") == git_tags().get("mlflow.source.git.commit")
-    return is_same and (allow_changed or tags.get("zoo.git_changed") != "true")
 
 
 def _entry(recipe: Recipe, rows: list[Row], costs: list[Row], datasets: "_Datasets") -> Entry:

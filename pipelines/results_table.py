@@ -121,7 +121,7 @@ def write_rows(table: Path, rows: list[Row]) -> None:
 
 
 def _row(run: "Run", allow_changed: bool) -> Row:
-    from pipelines.tracking import recipe_of
+    from pipelines.tracking import recipe_of, validation_accuracy
 
     metrics, tags, run_id = run.data.metrics, run.data.tags, run.info.run_id
     members = _members(run)
@@ -147,7 +147,7 @@ def _row(run: "Run", allow_changed: bool) -> Row:
         dataset=recipe.dataset.name,
         dataset_digest=tags["zoo.dataset_digest"][:12],
         epochs=recipe.epochs,
-        validation_accuracy=round(100 * _validation_accuracy(run, recipe), 4),
+        validation_accuracy=round(100 * validation_accuracy(run, recipe), 4),
         test_accuracy=round(100 * metrics["test_accuracy"], 4),
         minutes=round(sum(map(_minutes, trained)), 2),
         commit=tags.get("mlflow.source.git.commit", "")[:12] + (CHANGED if changed else ""),
@@ -181,15 +181,6 @@ def _members(run: "Run") -> "list[Run]":
 def _minutes(run: "Run") -> float:
     """What a run took. One that was interrupted has a pause between its start and its end, and says so itself."""
     return float(run.data.metrics.get("minutes", (run.info.end_time - run.info.start_time) / 60_000))
-
-
-def _validation_accuracy(run: "Run", recipe: Recipe) -> float:
-    """Of the weights that were kept, 0 to 1."""
-    from pipelines.tracking import connect
-
-    if recipe.keep == "last":
-        return float(run.data.metrics["val_accuracy"])
-    return float(max(metric.value for metric in connect().get_metric_history(run.info.run_id, "val_accuracy")))
 
 
 def settings_of(recipe: Recipe) -> str:

@@ -12,10 +12,12 @@ from pipelines.settings.training import Constant, Cosine, Exponential, Plateau, 
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """A recipe's schedule as Keras takes it: the rate of each step of a run, float32.
 
-    All but `plateau` are functions of the step alone, so that a run that is resumed goes on as it would have.
+    They are functions of the step alone, so that a run that is resumed goes on as it would have.
     """
 
-    def __init__(self, schedule: Schedule, peak: float, steps_per_epoch: int, epochs: int) -> None:
+    def __init__(
+        self, schedule: Constant | Cosine | Steps | Exponential, peak: float, steps_per_epoch: int, epochs: int
+    ) -> None:
         self.schedule, self.peak, self.steps_per_epoch, self.epochs = schedule, peak, steps_per_epoch, epochs
 
     def __call__(self, step: Any) -> Any:

@@ -41,6 +41,7 @@ class TrackedRun:
         self._epochs = journal.epochs()
         self._model: keras.Model | None = None
         self._next_try = 0.0
+        self._warned = False
 
     @property
     def checkpoint(self) -> Path:
@@ -50,8 +51,7 @@ class TrackedRun:
     def go_on(self, tags: Mapping[str, str]) -> None:
         """Say that an interrupted run is being worked on again, and tag it."""
         self._record("status", status="RUNNING")
-        if tags:
-            self._record("tags", values=dict(tags))
+        self._record("tags", values={"zoo.error": "", **tags})
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record an epoch's metrics; the first epoch is 1. One that is on record already, from before an interruption,
@@ -105,18 +105,17 @@ class TrackedRun:
         self._model = model
         self._record("model")
 
-    def end(self, status: Status, error: str = "") -> None:
-        """Close the run. What the store misses stays in the journal, for `deliver_waiting`."""
+    def end(self, status: Status, error: str = "", *, resumable: bool = False) -> None:
+        """Close the run, and its journal if all has arrived and the run cannot be resumed."""
         if error:
             self._record("tags", values={"zoo.error": error[:500]})
         self._next_try = 0.0
         self._record("status", status=status)
-        # A recipe's training can be resumed, until it is finished.
-        resumable = status != "FINISHED" and self.journal.facts["kind"] == "train"
-        if status == "FINISHED":
+        if not resumable:
             self.checkpoint.unlink(missing_ok=True)
-        self.journal.release()
-        if not resumable and not self.journal.unsent():
+        if resumable or self.journal.unsent():
+            self.journal.release()
+        else:
             self.journal.remove()
 
     def _file(self, path: str) -> Path:
@@ -133,15 +132,16 @@ class TrackedRun:
         try:
             deliver(self.client, self.journal, self._model)
         except (MlflowException, OSError) as error:
-            if not is_away(error):
-                raise
-            if not self._next_try:
+            if not self._warned:
+                self._warned = True
+                what = "does not answer" if is_away(error) else f"refuses ({' '.join(str(error).split())[:300]})"
                 log.warning(
-                    "The tracking store %s does not answer; the run goes on, and what it records is kept in %s.",
+                    "The tracking store %s %s; the run goes on, and what it records is kept in %s.",
                     self.journal.facts["uri"],
+                    what,
                     self.journal.folder,
                 )
             # So that waiting for it takes a tenth of the time at most.
             self._next_try = time.monotonic() + max(PATIENCE, 10 * (time.monotonic() - begun))
         else:
-            self._next_try = 0.0
+            self._next_try, self._warned = 0.0, False

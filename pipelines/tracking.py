@@ -5,9 +5,11 @@ are: `zoo.kind` is train, search, trial or ensemble; `zoo.recipe` is the recipe'
 """
 
 import contextlib
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,11 +20,11 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
-from pipelines.delivery import MODEL, deliver
+from pipelines.delivery import MODEL, deliver, is_away
 from pipelines.errors import PipelineError, UsageError
 from pipelines.home import home
-from pipelines.journal import Journal, find_interrupted, journals
-from pipelines.provenance import git_tags, provenance_tags
+from pipelines.journal import Journal, interrupted_journals, journals
+from pipelines.provenance import provenance_tags
 from pipelines.recipes import Recipe, recipe_from_yaml
 from pipelines.tracked_run import TrackedRun
 
@@ -82,23 +84,31 @@ def track(
     client = connect()
     deliver_waiting(client)
     if resume is None:
-        run = TrackedRun(client, _new_journal(client, recipe, kind, name, parent, more_tags or {}))
+        journal = _new_journal(client, recipe, kind, name, parent, more_tags or {})
+    elif resume.hold():
+        journal = resume
+    else:
+        raise PipelineError(f"Run {resume.run_id} is being worked on by another process.")
+    run = TrackedRun(client, journal)
+    try:
+        if resume is not None:
+            run.go_on(_other_provenance(run.tags))
         run.log_params(recipe.flat())
         run.log_text(recipe.to_yaml(), "recipe.yaml")
-    else:
-        if not resume.hold():
-            raise PipelineError(f"Run {resume.run_id} is being worked on by another process.")
-        run = _resumed(client, resume)
-    try:
         yield run
     except KeyboardInterrupt:
-        run.end("KILLED")
+        run.end("KILLED", resumable=kind == "train")
         raise
     except Exception as error:
-        run.end("FAILED", f"{type(error).__name__}: {error}")
+        # What the user has to mend makes another run; what broke down otherwise can be gone on with.
+        resumable = kind == "train" and run.checkpoint.exists() and not isinstance(error, PipelineError)
+        run.end("FAILED", f"{type(error).__name__}: {error}", resumable=resumable)
         raise
     run.log_metrics({"minutes": run.journal.minutes()})
     run.end("FINISHED")
+    for older in interrupted_journals(recipe, tracking_uri()) if kind == "train" else ():
+        if not older.unsent() and older.hold():
+            older.remove()  # nobody will want to go on with it any more
 
 
 def waiting() -> list[Journal]:
@@ -111,28 +121,60 @@ def waiting() -> list[Journal]:
     return found
 
 
-def deliver_waiting(client: MlflowClient) -> list[str]:
-    """Send what earlier runs could not; the ids of those that are complete now. Where the store is away, all waits."""
-    done = []
-    for journal in waiting():
-        if not journal.hold():
+@dataclass(frozen=True)
+class Delivery:
+    """What came of sending what waited."""
+
+    complete: list[str]
+    """Runs that the tracking store has whole now."""
+    refused: dict[str, str]
+    """Runs that it does not take, and why."""
+
+
+def deliver_waiting(client: MlflowClient) -> Delivery:
+    """Send what earlier runs could not, and clear away what they left. Where the store is away, all waits."""
+    delivery = Delivery([], {})
+    for journal in journals():
+        if journal.facts["uri"] != tracking_uri() or not journal.hold():
             continue
+        done = journal.is_finished() or journal.facts["kind"] != "train"
         try:
-            deliver(client, journal)
-            done.append(journal.run_id)
-            if journal.is_finished() or journal.facts["kind"] != "train":
-                journal.remove()
-        except (MlflowException, OSError) as error:
-            log.info("Run %s cannot be sent yet: %s", journal.run_id, error)
-            break
+            if journal.unsent():
+                deliver(client, journal)
+                delivery.complete.append(journal.run_id)
+        except (MlflowException, OSError, PipelineError) as error:
+            done = False
+            if is_away(error):
+                break
+            delivery.refused[journal.run_id] = " ".join(str(error).split())[:300]
         finally:
+            if done:
+                journal.remove()
             journal.release()
-    return done
+    return delivery
 
 
 def interrupted_run(recipe: Recipe) -> Journal | None:
     """The latest interrupted training run of this very recipe, seed included; None where there is none to resume."""
-    return find_interrupted(recipe, tracking_uri())
+    for journal in interrupted_journals(recipe, tracking_uri()):
+        try:
+            stage = connect().get_run(journal.run_id).info.lifecycle_stage
+        except (MlflowException, OSError) as error:
+            stage = "active" if is_away(error) else "deleted"
+        if stage == "active":
+            return journal
+        log.warning("Run %s was interrupted, and is deleted in MLflow: it cannot be resumed.", journal.run_id)
+        if journal.hold():
+            journal.remove()
+    return None
+
+
+def _other_provenance(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags for a run that other sources or versions go on with: what comes out is no run of either."""
+    now = provenance_tags()
+    if all(tags.get(name) == value for name, value in now.items()):
+        return {}
+    return {"zoo.git_changed": "true", "zoo.resumed_with": json.dumps(now)}
 
 
 def _new_journal(
@@ -151,17 +193,8 @@ def _new_journal(
     # Python's random is seeded for training, so that MLflow's own random names would repeat.
     run = client.create_run(experiment, tags=resolve_tags(tags), run_name=name or f"{recipe.name} seed {recipe.seed}")
     journal = Journal.create(run.info.run_id, tracking_uri(), kind, tags, recipe)
-    journal.hold()
     journal.append("status", status="RUNNING")
     return journal
-
-
-def _resumed(client: MlflowClient, journal: Journal) -> TrackedRun:
-    run = TrackedRun(client, journal)
-    began, now = (tags.get("mlflow.source.git.commit") for tags in (run.tags, git_tags()))
-    # What comes out of two commits is no run of either.
-    run.go_on({} if began == now else {"zoo.git_changed": "true", "zoo.resumed_with": now or "unknown"})
-    return run
 
 
 def find_run(reference: str, *kinds: Kind) -> Run:
@@ -208,6 +241,13 @@ def recipe_of(run: Run) -> Recipe:
     """The resolved recipe that a run was made with."""
     text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/recipe.yaml")
     return recipe_from_yaml(text, f"of run {run.info.run_id}")
+
+
+def validation_accuracy(run: Run, recipe: Recipe) -> float:
+    """Of the weights that a run of `recipe` ended with, 0 to 1."""
+    if recipe.keep == "last":
+        return float(run.data.metrics["val_accuracy"])
+    return float(max(metric.value for metric in connect().get_metric_history(run.info.run_id, "val_accuracy")))
 
 
 def dataset_of(run: Run, recipe: Recipe) -> "Dataset":

@@ -134,9 +134,7 @@ def fit(
     strategy = _strategy(devices)
     with strategy.scope():
         network = build_network(recipe, data)
-        # TensorFlow cannot place several steps of several devices in one graph.
-        most = MOST_STEPS_PER_CALL if strategy.num_replicas_in_sync == 1 else 1
-        model = _compiled(recipe, network, steps, most, soft)
+        model = _compiled(recipe, network, steps, soft, strategy.num_replicas_in_sync)
     course = Course(recipe, checkpoint)
     course.resume(model)
     if not course.is_over:
@@ -169,13 +167,14 @@ def _gpus() -> list[Any]:
     return tf.config.list_physical_devices("GPU")
 
 
-def _compiled(recipe: Recipe, network: keras.Model, steps: int, most_per_call: int, soft_labels: bool) -> Trainee:
+def _compiled(recipe: Recipe, network: keras.Model, steps: int, soft_labels: bool, devices: int) -> Trainee:
     """The network, ready to be trained."""
     penalties = recipe.regularization
     with _precision(recipe):  # Keras scales the loss of a model that computes in float16, and asks the model itself
         # λ is a share of each mini-batch's loss, as in Nielsen's network3.py.
         weight = zoo.get_spec(recipe.network.name).auxiliary_weight
-        model = Trainee(network, weight, penalties.l2 / (2 * steps) + penalties.decay / 2)
+        # The gradients of all devices are added, and Keras takes care of the examples' loss alone.
+        model = Trainee(network, weight, (penalties.l2 / (2 * steps) + penalties.decay / 2) / devices)
     accuracy = keras.metrics.CategoricalAccuracy if soft_labels else keras.metrics.SparseCategoricalAccuracy
     rate = make_learning_rate(recipe.schedule, recipe.optimizer.learning_rate, steps, recipe.epochs)
     model.compile(
@@ -183,9 +182,11 @@ def _compiled(recipe: Recipe, network: keras.Model, steps: int, most_per_call: i
         loss=make_loss(recipe.loss, soft_labels),
         metrics=[accuracy(name="accuracy")],
         # Keras takes whole calls only: a divisor, or the last call of an epoch would eat into the next one's steps.
-        steps_per_execution=max(n for n in range(1, most_per_call + 1) if steps % n == 0),
-        # XLA compiles convolutions for the CPU into code several times slower than TensorFlow's own kernels.
-        jit_compile=bool(_gpus()),
+        # TensorFlow cannot place several steps of several devices in one graph.
+        steps_per_execution=max(n for n in range(1, MOST_STEPS_PER_CALL + 1 if devices == 1 else 2) if steps % n == 0),
+        # XLA compiles convolutions for the CPU into code several times slower than TensorFlow's own kernels, and cannot
+        # reach the weights of another device.
+        jit_compile=bool(_gpus()) and devices == 1,
     )
     # Or Keras makes the optimizer's variables while it traces the step, and has to trace it twice: a second each time.
     model.optimizer.build(model.trainable_variables)

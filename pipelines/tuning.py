@@ -13,9 +13,10 @@ from typing import Any
 import keras
 import keras_tuner
 from keras_tuner.engine.trial import Trial as TunerTrial
-from keras_tuner.errors import FailedTrialError
+from keras_tuner.errors import FailedTrialError, FatalError
 
 from pipelines.datasets import Dataset
+from pipelines.delivery import is_away
 from pipelines.errors import PipelineError, UsageError
 from pipelines.experiment import EpochLog
 from pipelines.home import tuning_folder
@@ -71,7 +72,10 @@ def search(
         run.log_dataset(data)
         run.log_params({f"search.{name}": space.model_dump(mode="json") for name, space in recipe.search.items()})
         tuner = _Tuner(recipe, data, run, trials, seed, on_trial)
-        tuner.search(verbose=0)  # it would print tables of its own
+        try:
+            tuner.search(verbose=0)  # it would print tables of its own
+        except FatalError as error:
+            raise PipelineError(f"{error}.") from error
         finished = [t for t in tuner.finished if t.validation_accuracy is not None]
         if not finished:
             raise PipelineError(
@@ -153,6 +157,8 @@ class _Tuner(keras_tuner.RandomSearch):
                 run.log_dataset(data)
                 fitted = fit(recipe, data, [EpochLog(run)])
         except Exception as error:
+            if not run_id and is_away(error):  # each later trial would fail alike
+                raise FatalError(f"The tracking store went away: {' '.join(str(error).split())[:300]}") from error
             self._end(Trial(number, run_id, settings, error=f"{type(error).__name__}: {error}"))
             raise FailedTrialError(str(error)) from error
         finally:

@@ -1,6 +1,7 @@
 """`zoo train`."""
 
 import statistics
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,25 +38,18 @@ def train(
     """Train a recipe's network, evaluate it once on the test images and track everything in MLflow.
 
     A run that was interrupted, even killed, goes on with --resume: in the same MLflow run, to the weights that it would
-    have had.
+    have had. RECIPE can then be that run's id, too. A seed whose run is finished is not trained again.
     """
-    chosen = resolve_recipe(recipe, assignments, seed)
-    runs = [train_once(chosen.override({"seed": chosen.seed + i}), resume) for i in range(seeds)]
+    of_run = _interrupted_recipe(recipe) if resume and not assignments and seed is None else None
+    chosen = of_run or resolve_recipe(recipe, assignments, seed)
+    runs = [_outcome(chosen.override({"seed": chosen.seed + i}), resume) for i in range(seeds)]
     accuracies = [run.test_accuracy for run in runs]
     spread = statistics.stdev(accuracies) if seeds > 1 else None
     if as_json:
         print_json(
             {
                 "recipe": chosen.name,
-                "runs": [
-                    {
-                        "run_id": run.run_id,
-                        "seed": run.recipe.seed,
-                        "validation_accuracy": run.validation_accuracy,
-                        "test_accuracy": run.test_accuracy,
-                    }
-                    for run in runs
-                ],
+                "runs": [asdict(run) for run in runs],
                 "mean_test_accuracy": statistics.mean(accuracies),
                 "standard_deviation": spread,
             }
@@ -63,7 +57,7 @@ def train(
         return
     if spread is not None:
         for run in runs:
-            out.print(f"seed {run.recipe.seed}: test accuracy {percent(run.test_accuracy)}, run {run.run_id}")
+            out.print(f"seed {run.seed}: test accuracy {percent(run.test_accuracy)}, run {run.run_id}")
         out.print(
             f"test accuracy   [bold]{100 * statistics.mean(accuracies):.2f} ± {100 * spread:.2f} %[/bold] "
             f"(mean and standard deviation of {seeds} seeds; worst {percent(min(accuracies))})"
@@ -74,6 +68,46 @@ def train(
     # By validation, which is what a choice may rest on.
     best = max(runs, key=lambda run: run.validation_accuracy)
     out.print(f"next            zoo publish {best.run_id[:8]}")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: its numbers, without the network and the data, which several seeds would pile up."""
+
+    run_id: str
+    seed: int
+    validation_accuracy: float
+    test_accuracy: float
+
+
+def _outcome(recipe: "Recipe", resume: bool) -> Outcome:
+    """Train once; with `resume`, a finished run of the same recipe, seed, data and commit is taken as it is."""
+    if resume:
+        from serving.quiet import import_tensorflow
+
+        import_tensorflow()
+        from pipelines.experiment import finished_run
+        from pipelines.tracking import interrupted_run, validation_accuracy
+        from pipelines.training import load_for
+
+        done = None if interrupted_run(recipe) else finished_run(recipe, load_for(recipe).digest)
+        if done:
+            run_id = done.info.run_id
+            err.print(f"[dim]{recipe.name}, seed {recipe.seed}: run {run_id} is finished already[/dim]")
+            return Outcome(run_id, recipe.seed, validation_accuracy(done, recipe), done.data.metrics["test_accuracy"])
+    run = train_once(recipe, resume)
+    import keras
+
+    keras.backend.clear_session()
+    return Outcome(run.run_id, recipe.seed, run.validation_accuracy, run.test_accuracy)
+
+
+def _interrupted_recipe(reference: str) -> "Recipe | None":
+    """The recipe of an interrupted run that is named by its id or the start of it."""
+    from pipelines.journal import journals
+
+    found = [journal for journal in journals() if len(reference) >= 4 and journal.run_id.startswith(reference)]
+    return found[0].recipe if len(found) == 1 else None
 
 
 def resolve_recipe(name: str, assignments: list[str] | None, seed: int | None = None) -> "Recipe":
@@ -102,6 +136,6 @@ def train_once(recipe: "Recipe", resume: bool = False) -> "TrainedRun":
         hint = "going on with it" if resume else "--resume would go on with it; training anew"
         err.print(f"[dim]run {interrupted.run_id} was interrupted {epochs}: {hint}[/dim]")
     elif resume:
-        err.print("[dim]there is no interrupted run of this recipe and seed: training anew[/dim]")
+        err.print("[dim]there is no run of this recipe and seed to go on with: training anew[/dim]")
     with TrainingProgress(recipe.name) as progress:
         return run_experiment(recipe, [progress], resume=resume)

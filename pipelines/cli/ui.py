@@ -62,18 +62,20 @@ def sync() -> None:
     """Send the tracking server what runs recorded while it was away (the next run does so too)."""
     from pipelines.tracking import connect, deliver_waiting, tracking_uri, waiting
 
-    if waiting():
-        with err.status("[dim]sending[/dim]"):
-            from serving.quiet import import_tensorflow
+    if not waiting():
+        out.print("Nothing waits to be sent.")
+        return
+    with err.status("[dim]sending[/dim]"):
+        from serving.quiet import import_tensorflow
 
-            import_tensorflow()
-            done = deliver_waiting(connect())
-        for run_id in done:
-            out.print(f"run {run_id} is complete")
+        import_tensorflow()
+        delivery = deliver_waiting(connect())
+    for run_id in delivery.complete:
+        out.print(f"run {run_id} is complete")
+    for run_id, reason in delivery.refused.items():
+        err.print(f"run {run_id} is not taken: {reason}", markup=False)
     left = len(waiting())
     if left:
         runs = "1 run waits" if left == 1 else f"{left} runs wait"
-        raise PipelineError(
-            f"{runs} to be sent to {tracking_uri()}, which does not answer; nothing is lost, try again when it does."
-        )
-    out.print("Nothing waits to be sent.")
+        why = "does not take all" if delivery.refused else "does not answer; nothing is lost, try again when it does"
+        raise PipelineError(f"{runs} to be sent to {tracking_uri()}, which {why}.")

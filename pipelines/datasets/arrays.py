@@ -1,6 +1,8 @@
 """Datasets that Keras knows, as `.npz` files in Keras's layout or from Keras itself."""
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +59,8 @@ def _from_keras(name: str, cache: Path) -> Arrays:
     import keras
 
     try:
-        (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
+        with contextlib.redirect_stdout(sys.stderr):  # where Keras says what it downloads
+            (x_train, y_train), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:
         where = os.environ.get("ZOO_DATA_DIR") or "not set"
         raise PipelineError(

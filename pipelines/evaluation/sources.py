@@ -17,7 +17,7 @@ from pipelines.figures.curves import learning_curves
 from pipelines.files import png, write_files
 from pipelines.networks import load_network, network_of
 from pipelines.recipes import load_recipe
-from pipelines.tracking import connect, dataset_of, find_run, recipe_of
+from pipelines.tracking import connect, dataset_of, find_run, recipe_of, validation_accuracy
 
 SplitName = Literal["test", "validation"]
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -86,7 +86,10 @@ def write_evaluation(source: Source, findings: Findings, folder: Path) -> dict[s
 def _from_run(run: Run, split: SplitName) -> Source:
     recipe, run_id = recipe_of(run), run.info.run_id
     model, data = network_of(run), dataset_of(run, recipe)
-    prefix = "test_" if split == "test" else "val_"
+    if split == "test":
+        recorded = {k.removeprefix("test_"): v for k, v in run.data.metrics.items() if k.startswith("test_")}
+    else:  # the loss of validation is that of the recipe, and need not be the cross-entropy
+        recorded = {"accuracy": validation_accuracy(run, recipe)}
     return Source(
         model=model,
         data=data,
@@ -97,9 +100,7 @@ def _from_run(run: Run, split: SplitName) -> Source:
         lineage=run_lineage(run_id, run.data.tags),
         run_id=run_id,
         recipe=recipe.to_yaml(),
-        recorded={
-            name.removeprefix(prefix): value for name, value in run.data.metrics.items() if name.startswith(prefix)
-        },
+        recorded=recorded,
         history=_history(run),
     )
 

@@ -13,7 +13,7 @@ Pixels = Annotated[int, Field(gt=0)]
 class DatasetChoice(Strict):
     """A dataset and how many of its training images are held out for validation."""
 
-    name: str
+    name: str = Field(pattern=r"^\w+$")
     validation: int | None = Field(None, gt=0, description="images; without it the dataset's usual number")
     path: str | None = Field(None, min_length=1, description="of a folder, below ZOO_DATA_DIR or the working directory")
     image_size: tuple[Pixels, Pixels] | None = Field(None, description="height and width of a folder's images")

@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 
 from pipelines.settings.strict import Strict
 
+MOST = 1_000_000
+"""Epochs: more than any run has, and few enough to count with."""
+
 
 class Optimizer(Strict):
     """The update rule."""
@@ -34,7 +37,7 @@ class Regularization(Strict):
 
 
 class _Schedule(Strict):
-    warmup_epochs: float = Field(0.0, ge=0, description="epochs of linear rise from zero")
+    warmup_epochs: float = Field(0.0, ge=0, le=MOST, description="epochs of linear rise from zero")
 
 
 class Constant(_Schedule):
@@ -44,7 +47,7 @@ class Constant(_Schedule):
 
 
 class Cosine(_Schedule):
-    """Half a cosine, from the warm-up's end to zero at the last step."""
+    """Half a cosine, from the warm-up's end to zero at the run's end."""
 
     name: Literal["cosine"]
 
@@ -53,7 +56,7 @@ class Steps(_Schedule):
     """From the end of each of these epochs on, this multiple of the learning rate."""
 
     name: Literal["steps"]
-    epochs: list[Annotated[int, Field(gt=0)]] = Field(min_length=1, description="rising")
+    epochs: list[Annotated[int, Field(gt=0, le=MOST)]] = Field(min_length=1, description="rising")
     factors: list[Annotated[float, Field(gt=0)]] = Field(description="of optimizer.learning_rate, one for each epoch")
 
     @model_validator(mode="after")
@@ -70,10 +73,10 @@ class Exponential(_Schedule):
 
     name: Literal["exponential"]
     factor: float = Field(gt=0, lt=1)
-    every_epochs: int = Field(1, gt=0)
+    every_epochs: int = Field(1, gt=0, le=MOST)
 
 
-class Plateau(_Schedule):
+class Plateau(Strict):
     """The learning rate times `factor` whenever validation accuracy has not risen for `patience` epochs."""
 
     name: Literal["plateau"]

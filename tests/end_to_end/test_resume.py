@@ -65,8 +65,10 @@ def test_killed_in_mid_epoch_it_goes_on_in_the_same_run_to_the_same_weights():
     assert f"run {killed} was interrupted after" in err
     assert "going on with it" in err
     assert resumed["run_id"] == killed
-    whole, err = finished(start("--json", "--resume"))
-    assert "there is no interrupted run" in err
+    again, err = finished(start("--json", "--resume"))
+    assert f"run {killed} is finished already" in err
+    assert again == resumed
+    whole, _ = finished(start("--json"))
     assert whole["run_id"] != killed
 
     assert histories(killed) == histories(whole["run_id"])

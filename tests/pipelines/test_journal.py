@@ -10,14 +10,20 @@ import time
 
 import httpx
 import keras
+import numpy as np
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from pipelines import tracked_run
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, UsageError
 from pipelines.experiment import run_experiment
+from pipelines.home import runs_folder
 from pipelines.journal import Journal, journals
+from pipelines.networks import network_of
 from pipelines.recipes import load_recipe
-from pipelines.tracking import connect, find_run, interrupted_run, track
+from pipelines.tracking import connect, find_run, interrupted_run, recipe_of, track, tracking_uri
 from serving.ports import free_ports
 
 RECIPE = load_recipe("digits_cnn")
@@ -213,3 +219,121 @@ def test_a_line_that_a_kill_cut_short_counts_for_nothing():
     with track(RECIPE, "train", resume=interrupted_run(RECIPE)) as again:
         again.log_epoch(2, {"loss": 0.5})
     assert steps_of(run.id, "loss") == [1, 2]
+
+
+@pytest.mark.usefixtures("store")
+def test_an_upload_that_breaks_off_is_made_good(published_home, tmp_path, monkeypatch):
+    """MLflow ties a model to its run before it has the model's files."""
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    upload, calls = MlflowClient.log_model_artifacts, []
+
+    def breaks_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise MlflowException("the connection was lost", error_code=TEMPORARILY_UNAVAILABLE)
+        return upload(*arguments)
+
+    monkeypatch.setattr(MlflowClient, "log_model_artifacts", breaks_once)
+    monkeypatch.setattr(tracked_run, "PATIENCE", 0.0)
+    with track(RECIPE, "train") as run:
+        run.log_model(published_home.run.model)
+        assert len(calls) == 1
+    found = find_run(run.id)
+    assert len(found.outputs.model_outputs) == 1
+    for ours, expected in zip(network_of(found).get_weights(), published_home.run.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.usefixtures("store")
+def test_a_store_that_refuses_holds_up_no_other_run(zoo_command, caplog):
+    """A run that was deleted in MLflow's UI while it went on: what it records is kept, and others are sent."""
+    with track(RECIPE, "train") as deleted:
+        connect().delete_run(deleted.id)
+        deleted.log_epoch(1, {"loss": 1.0})
+        assert "refuses" in caplog.text
+    with track(RECIPE, "train") as run:
+        run.log_epoch(1, {"loss": 1.0})
+    assert find_run(run.id).info.status == "FINISHED"
+    status, _, err = zoo_command("sync")
+    assert status == 1
+    assert f"run {deleted.id} is not taken" in err
+    assert "1 run waits to be sent" in err
+    assert "does not take all" in err
+
+
+@pytest.mark.usefixtures("store")
+def test_an_interrupted_run_that_was_deleted_is_dropped(caplog):
+    run = interrupted_after_an_epoch()
+    connect().delete_run(run.id)
+    assert interrupted_run(RECIPE) is None
+    assert "is deleted in MLflow" in caplog.text
+    assert not list(journals())
+
+
+@pytest.mark.usefixtures("store")
+def test_a_run_interrupted_before_its_parameters_were_sent_has_them_when_it_goes_on(monkeypatch):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracked_run.TrackedRun, "log_params", interrupt)
+        with contextlib.suppress(KeyboardInterrupt), track(RECIPE, "train"):
+            pass
+    with track(RECIPE, "train", resume=interrupted_run(RECIPE)) as run:
+        pass
+    found = find_run(run.id)
+    assert found.data.params["epochs"] == str(RECIPE.epochs)
+    assert recipe_of(found) == RECIPE
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("store")
+def test_other_sources_make_a_run_that_goes_on_no_result_of_either(monkeypatch):
+    interrupted_after_an_epoch()
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.provenance.machine", lambda: "another machine")
+        with track(RECIPE, "train", resume=interrupted_run(RECIPE)) as run:
+            pass
+    assert find_run(run.id).data.tags["zoo.git_changed"] == "true"
+
+
+@pytest.mark.usefixtures("store")
+def test_what_a_kill_left_is_cleared_away_by_the_next_run():
+    """Between a run's end and the removal of its folder; and in the middle of a trial."""
+    with track(RECIPE, "search") as search, track(RECIPE, "train") as run:
+        pass
+    for run_id, kind in ((run.id, "train"), (search.id, "trial")):
+        left = Journal.create(run_id, tracking_uri(), kind, {}, RECIPE)
+        left.append("status", status="FINISHED" if kind == "train" else "RUNNING")
+        left.mark_sent(1)
+        left.release()
+    assert len(list(journals())) == 2
+    with track(RECIPE, "train"):
+        pass
+    assert not list(journals())
+    assert not [path for path in runs_folder().iterdir() if path.is_dir()]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_finished_run_takes_the_place_of_interrupted_ones():
+    interrupted_after_an_epoch()
+    assert interrupted_run(RECIPE)
+    with track(RECIPE, "train"):
+        pass
+    assert interrupted_run(RECIPE) is None
+    assert not list(journals())
+
+
+@pytest.mark.usefixtures("store")
+def test_a_journal_of_a_version_with_other_fields_is_in_nobody_s_way():
+    run = interrupted_after_an_epoch()
+    (run.journal.folder / "recipe.yaml").write_text("name: digits_cnn\nflavour: sweet\n")
+    assert interrupted_run(RECIPE) is None
+
+
+@pytest.mark.usefixtures("store")
+def test_what_the_user_has_to_mend_leaves_nothing_to_resume():
+    with pytest.raises(UsageError), track(RECIPE, "train"):
+        raise UsageError("batch_size is 2000.")
+    assert interrupted_run(RECIPE) is None
+    assert not list(journals())

@@ -11,7 +11,9 @@ import zoo
 from pipelines.batches import steps_per_epoch
 from pipelines.datasets import Dataset, Split
 from pipelines.errors import PipelineError, UsageError
+from pipelines.optimizers import make_optimizer
 from pipelines.recipes import BUILT_IN, list_recipes, load_recipe
+from pipelines.schedules import make_learning_rate
 from pipelines.training import augmentation_of, build_network
 
 MUTANTS = 60
@@ -76,7 +78,10 @@ def test_a_mutated_recipe_is_a_recipe_or_one_sentence(name, data, tmp_path):
         try:
             recipe = load_recipe(str(file))
             augmentation = None if data.has_signals else augmentation_of(recipe, data)
-            steps_per_epoch(recipe, data.train, augmentation.copies if augmentation else 1)
+            steps = steps_per_epoch(recipe, data.train, augmentation.copies if augmentation else 1)
+            rate = make_learning_rate(recipe.schedule, recipe.optimizer.learning_rate, steps, recipe.epochs)
+            assert not callable(rate) or np.isfinite(rate(0)), fields
+            make_optimizer(recipe.optimizer, rate)
             if recipe.network.arguments != original["network"].get("arguments") and number < 5:
                 build_network(recipe, data)
         except (UsageError, PipelineError, zoo.ZooError) as error:
@@ -103,6 +108,8 @@ def test_a_mutated_recipe_is_a_recipe_or_one_sentence(name, data, tmp_path):
         ("schedule", {"factor": 3}, "schedule.name"),
         ("schedule", {"name": "plateau", "factor": 3, "patience": 1}, "schedule.factor"),
         ("schedule", {"name": "cosine", "patience": 1}, "schedule.patience"),
+        ("schedule", {"name": "plateau", "patience": 1, "warmup_epochs": 1}, "schedule.warmup_epochs"),
+        ("schedule", {"name": "exponential", "factor": 0.5, "every_epochs": 10**400}, "schedule.every_epochs"),
         ("early_stopping", {"patience": 0}, "early_stopping.patience"),
         ("augmentation", [{"step": "crop", "padding": -1}], "augmentation.0.padding"),
         ("augmentation", [{"step": "elastic", "alpha": 3}], "augmentation.0.sigma"),

@@ -74,9 +74,10 @@ def finished_run(recipe: Recipe, dataset_digest: str, *, allow_changed: bool = T
     """The latest finished run of the very same recipe, seed, data and sources."""
     wanted = {"zoo.recipe": recipe.name, "zoo.seed": str(recipe.seed), "zoo.kind": "train"}
     conditions = [f"tags.`{tag}` = '{value}'" for tag, value in wanted.items()]
+    here = git_tags()
     for run in search_runs(" and ".join([*conditions, "attributes.status = 'FINISHED'"])):
         if (
-            is_of_these_sources(run.data.tags, allow_changed)
+            is_of_sources(here, run.data.tags, allow_changed)
             and run.data.tags.get("zoo.dataset_digest", "").startswith(dataset_digest)
             and "test_accuracy" in run.data.metrics
             and recipe_digest(recipe_of(run)) == recipe_digest(recipe)
@@ -85,7 +86,7 @@ def finished_run(recipe: Recipe, dataset_digest: str, *, allow_changed: bool = T
     return None
 
 
-def is_of_these_sources(tags: Mapping[str, str], allow_changed: bool) -> bool:
-    """Whether a run's sources were those of today's commit, and unchanged or allowed to be changed."""
-    is_same = tags.get("mlflow.source.git.commit") == git_tags().get("mlflow.source.git.commit")
+def is_of_sources(here: Mapping[str, str], tags: Mapping[str, str], allow_changed: bool) -> bool:
+    """Whether a run's sources were of the commit in `here`, of `git_tags`, and unchanged or allowed to be changed."""
+    is_same = tags.get("mlflow.source.git.commit") == here.get("mlflow.source.git.commit")
     return is_same and (allow_changed or tags.get("zoo.git_changed") != "true")

@@ -20,7 +20,7 @@ from mlflow.entities import Run
 import zoo
 from pipelines.datasets import load_dataset
 from pipelines.errors import PipelineError, UsageError
-from pipelines.experiment import finished_run, is_of_these_sources, run_experiment
+from pipelines.experiment import finished_run, is_of_sources, run_experiment
 from pipelines.provenance import git_tags
 from pipelines.recipes import Recipe, list_recipes, load_recipe
 from pipelines.results_table import TABLE, Row, append_runs, read_rows, recipe_digest
@@ -147,7 +147,7 @@ def reproduce(
 def _train(recipe: Recipe, watch: Watch, deadline: float | None, allow_changed: bool) -> Run:
     interrupted = interrupted_run(recipe)
     # What goes on with other sources than it began with is a run of neither commit.
-    resume = interrupted is not None and is_of_these_sources(interrupted.facts["tags"], allow_changed)
+    resume = interrupted is not None and is_of_sources(git_tags(), interrupted.facts["tags"], allow_changed)
     with watch(recipe) as progress:
         callbacks = [progress] if deadline is None else [progress, Deadline(deadline)]
         return find_run(run_experiment(recipe, callbacks, resume=resume).run_id)

@@ -18,16 +18,7 @@ class TrainingProgress(keras.callbacks.Callback):
         super().__init__()
         self.title = title
         self.last_line = time.monotonic()
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("epochs  {task.fields[metrics]}"),
-            TimeRemainingColumn(),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
+        self.bar = _bar("epochs  {task.fields[metrics]}")
         self.task: TaskID = self.bar.add_task(title, total=None, metrics="")
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -61,16 +52,7 @@ class PredictionProgress(keras.callbacks.Callback):
     def __init__(self, title: str) -> None:
         super().__init__()
         self.title = title
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("batches"),
-            TimeRemainingColumn(),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
+        self.bar = _bar("batches")
         self.task: TaskID = self.bar.add_task(title, total=None)
 
     def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -89,3 +71,17 @@ class PredictionProgress(keras.callbacks.Callback):
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
+
+
+def _bar(unit: str) -> Progress:
+    """A bar that goes when it is stopped, and is for terminals alone; `unit` is rich's template of what it counts."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )

@@ -13,7 +13,19 @@ import tensorflow as tf
 from pipelines.settings.training import Optimizer
 
 
-class FusedAdam(keras.optimizers.Adam):
+class _Alone(keras.optimizers.Optimizer):
+    """Keras adds gradients up over all devices, also where there is one."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: list[Any]) -> list[Any]:
+        # For which TensorFlow registers a gradient in a list of its own, that keeps the graph of every training there
+        # ever was: a search would fill the memory.
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return grads_and_vars
+        reduced: list[Any] = super()._all_reduce_sum_gradients(grads_and_vars)
+        return reduced
+
+
+class FusedAdam(_Alone, keras.optimizers.Adam):
     """Keras's Adam (Kingma & Ba 2014), updated by TensorFlow's kernel; `decay` as in `FusedSGD`."""
 
     def __init__(self, learning_rate: Any, decay: float = 0.0, **options: Any) -> None:
@@ -39,7 +51,7 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
 
-class FusedSGD(keras.optimizers.SGD):
+class FusedSGD(_Alone, keras.optimizers.SGD):
     """Keras's SGD, with (Nesterov) momentum or without, updated by TensorFlow's kernels.
 
     `decay` is decoupled weight decay: before its update each variable shrinks by decay times the learning rate

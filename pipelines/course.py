@@ -19,10 +19,12 @@ class Course(keras.callbacks.Callback):
     All decisions are functions of the history alone, so that a run that is resumed decides as it would have.
     """
 
-    def __init__(self, recipe: Recipe, checkpoint: Path | None) -> None:
+    def __init__(self, recipe: Recipe, checkpoint: Path | None, until: int | None = None) -> None:
         super().__init__()
         self.recipe = recipe
         self.checkpoint = checkpoint
+        self.last = recipe.epochs if until is None else min(until, recipe.epochs)
+        """How many epochs there are to be at most, by the recipe or for now."""
         self.history: dict[str, list[float]] = {}
         self.best: Arrays | None = None
 
@@ -33,10 +35,10 @@ class Course(keras.callbacks.Callback):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left to train."""
+        """Whether nothing is left to train, or for now."""
         stopping, losses = self.recipe.early_stopping, self.history.get("loss", [])
         return (
-            self.epochs >= self.recipe.epochs
+            self.epochs >= self.last
             or not np.isfinite(losses[-1:]).all()
             or (stopping is not None and since_best(self.history, stopping) >= stopping.patience)
         )

@@ -31,7 +31,8 @@ class Ensemble:
     vote: Vote
     model: keras.Model
     data: Dataset
-    validation_accuracy: float
+    validation_accuracy: float | None
+    """None where no images are held out."""
     evaluation: Evaluation
     """Of the test examples."""
 
@@ -84,9 +85,9 @@ def make_ensemble(
 ) -> Ensemble:
     """Combine the networks of some training runs, evaluate them as one and track that in a run of kind `ensemble`.
 
-    Validation comes first; the test examples are read once. Without a `name` it is called RECIPE_ensemble. `on_step`
-    hears of each step as it begins. Raises UsageError for runs that do not fit together or kept no network, and for a
-    name that is a recipe's; PipelineError for a dataset that has changed since.
+    Validation, if any, comes first; the test examples are read once. Without a `name` it is called RECIPE_ensemble.
+    `on_step` hears of each step as it begins. Raises UsageError for runs that do not fit together or kept no network,
+    and for a name that is a recipe's; PipelineError for a dataset that has changed since.
     """
     recipes = [recipe_of(run) for run in runs]
     recipe = _recipe(runs, recipes, vote, name)
@@ -100,20 +101,18 @@ def make_ensemble(
         recipe, "ensemble", name=recipe.name, more_tags={"zoo.members": " ".join(ids), "zoo.vote": vote}
     ) as tracked:
         tracked.log_dataset(data)
-        on_step("validate")
-        validation = evaluate(model, data.validation, data.class_names)
-        tracked.log_metrics(
-            {
-                "parameters": measure_size(model).parameters,
-                "val_accuracy": validation.accuracy,
-                "val_loss": validation.loss,
-            }
-        )
+        tracked.log_metrics({"parameters": measure_size(model).parameters})
+        validation = None
+        if len(data.validation):
+            on_step("validate")
+            validation = evaluate(model, data.validation, data.class_names)
+            tracked.log_metrics({"val_accuracy": validation.accuracy, "val_loss": validation.loss})
         on_step("test")
         evaluation = record_evaluation(tracked, model, data, recipe)
         on_step("keep")
         tracked.log_model(model)
-    return Ensemble(tracked.id, recipe, ids, vote, model, data, validation.accuracy, evaluation)
+    accuracy = validation.accuracy if validation else None
+    return Ensemble(tracked.id, recipe, ids, vote, model, data, accuracy, evaluation)
 
 
 def _recipe(runs: Sequence[Run], recipes: Sequence[Recipe], vote: Vote, name: str | None) -> Recipe:

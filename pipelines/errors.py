@@ -11,3 +11,7 @@ class UsageError(PipelineError):
     """It was called wrongly. The command ends with status 2."""
 
     status = 2
+
+
+class Stopped(PipelineError):  # noqa: N818 (no error of the work)
+    """The work was ended from outside, through no fault of its own, and can be gone on with."""

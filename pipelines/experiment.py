@@ -30,7 +30,8 @@ class TrainedRun:
     recipe: Recipe
     model: keras.Model
     data: Dataset
-    validation_accuracy: float
+    validation_accuracy: float | None
+    """None where no images are held out."""
     test_accuracy: float
 
 
@@ -42,17 +43,23 @@ class EpochLog(keras.callbacks.Callback):
         self.run = run
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Log `loss`, `accuracy`, `val_loss` and `val_accuracy`; Keras counts epochs from 0, the run from 1."""
+        """Log `loss`, `accuracy` and what validation measures; Keras counts epochs from 0, the run from 1."""
         self.run.log_epoch(epoch + 1, logs or {})
 
 
 def run_experiment(
-    recipe: Recipe, callbacks: Iterable[keras.callbacks.Callback] = (), *, resume: bool = False
+    recipe: Recipe,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    *,
+    resume: bool = False,
+    name: str | None = None,
+    parent: str | None = None,
 ) -> TrainedRun:
     """Train a recipe, evaluate it once on the test images, and record everything in one MLflow run.
 
     With `resume`, the latest interrupted run of this very recipe goes on, if there is one: in the same MLflow run, to
-    the weights that it would have had. Raises UsageError, PipelineError or ZooError for what the user can mend; the run
+    the weights that it would have had. `name` is MLflow's for the run, `parent` the id of the run that it is nested in.
+    Raises UsageError, PipelineError or ZooError for what the user can mend; the run
     is then marked FAILED.
     """
     interrupted = interrupted_run(recipe) if resume else None
@@ -60,7 +67,7 @@ def run_experiment(
     if interrupted and interrupted.dataset_digest() not in (None, data.digest):
         log.warning("Run %s was interrupted on other data than today's: training anew.", interrupted.run_id)
         interrupted = None
-    with track(recipe, "train", resume=interrupted) as run:
+    with track(recipe, "train", name=name, parent=parent, resume=interrupted) as run:
         run.log_dataset(data)
         fitted = fit(recipe, data, [EpochLog(run), *callbacks], checkpoint=run.checkpoint)
         run.log_metrics({"parameters": sum(math.prod(weight.shape) for weight in fitted.model.trainable_weights)})

@@ -2,6 +2,8 @@
 
 import copy
 import difflib
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines.errors import UsageError
@@ -56,3 +58,13 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         return {k: v for key, item in items for k, v in flatten(item, f"{prefix}{key}.").items()}
     return {prefix[:-1]: value}
+
+
+def short_names(fields: Sequence[str]) -> list[str]:
+    """The last part of each dotted name, for people; in full where two fields end alike, or the end says nothing."""
+    last = [name.rpartition(".")[2] for name in fields]
+    often = Counter(last)
+    return [
+        part if often[part] == 1 and part != "name" and not part.isdecimal() else name
+        for name, part in zip(fields, last, strict=True)
+    ]

@@ -20,6 +20,8 @@ from pipelines.home import runs_folder
 from pipelines.recipes import Recipe, recipe_from_yaml
 
 Entry = dict[str, Any]
+RESUMABLE = ("train", "search", "trial")
+"""The kinds of runs that can be gone on with when they were interrupted."""
 
 
 class Journal:
@@ -114,10 +116,13 @@ class Journal:
         tags = {k: v for entry in self.entries() if entry["kind"] == "tags" for k, v in entry["values"].items()}
         return tags.get("zoo.dataset_digest")
 
+    def status(self) -> str:
+        """What the run was last said to be: RUNNING, FINISHED, FAILED or KILLED."""
+        return [entry["status"] for entry in self.entries() if entry["kind"] == "status"][-1]
+
     def is_finished(self) -> bool:
         """Whether the run came to its end."""
-        ends = [entry["status"] for entry in self.entries() if entry["kind"] == "status"]
-        return ends[-1:] == ["FINISHED"]
+        return self.status() == "FINISHED"
 
     def hold(self) -> bool:
         """Take the journal for this process, until `release` or its end; False where another process has it."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -18,9 +18,18 @@ from pipelines.errors import UsageError
 from pipelines.fields import flatten, set_field
 from pipelines.settings.augmentation import AugmentationStep
 from pipelines.settings.data import DatasetChoice
-from pipelines.settings.search import Choice, Range
+from pipelines.settings.search import Space, check_spaces, contexts, described, duplicate, identity
 from pipelines.settings.strict import Strict
-from pipelines.settings.training import MOST, Constant, EarlyStopping, Optimizer, Regularization, Schedule
+from pipelines.settings.training import (
+    MOST,
+    Constant,
+    Cosine,
+    EarlyStopping,
+    Optimizer,
+    Plateau,
+    Regularization,
+    Schedule,
+)
 
 BUILT_IN = Path(__file__).with_name("recipes")
 REMARKS = {"description", "search", "paper", "divergences", "seeds"}
@@ -67,7 +76,28 @@ class Recipe(Strict):
     paper: Reported | None = None
     divergences: list[str] = Field([], description="what the paper does and this recipe does not, a sentence each")
     seeds: int = Field(3, ge=0, description="runs that make its result: what `zoo reproduce` trains; 0 for none")
-    search: dict[str, Range | Choice] = Field({})
+    search: dict[str, Space] = Field({}, description="what `zoo tune` varies: fields by their dotted names")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Recipe":
+        asking = {
+            "keep: best": self.keep == "best",
+            "early_stopping": self.early_stopping is not None,
+            "schedule: plateau": isinstance(self.schedule, Plateau),
+        }
+        needing = [field for field, asked in asking.items() if asked]
+        if self.dataset.validation == 0 and needing:
+            raise ValueError(
+                f"holds no images out for validation (dataset.validation is 0), which {needing[0]} needs; hold some "
+                "out, or do without it"
+            )
+        horizon = self.schedule.epochs if isinstance(self.schedule, Cosine) else None
+        if horizon is not None and horizon < self.epochs:
+            raise ValueError(
+                f"has a bad field 'schedule.epochs': the cosine falls to zero in {horizon} epochs, and the run has "
+                f"{self.epochs}; expected as many or more"
+            )
+        return self
 
     def override(self, values: Mapping[str, Any]) -> "Recipe":
         """The recipe with some fields, by their dotted names, set to other values. Raises UsageError."""
@@ -77,13 +107,26 @@ class Recipe(Strict):
         return _validated(fields, self.name)
 
     def check_search(self) -> None:
-        """Raise UsageError where `search` names a field that the recipe does not have, or a value it cannot take."""
-        for dotted, space in self.search.items():
-            if dotted.split(".")[0] in ("search", "name"):
-                raise UsageError(f"The recipe {self.name} searches over '{dotted}', which decides nothing in training.")
-            values = [space.min, space.max] if isinstance(space, Range) else space.choices
-            for value in values:
-                self.override({dotted: value})
+        """Raise UsageError where `search` contradicts itself, names a field that the recipe does not have, or gives
+        one a value that it cannot take in the trials that vary it."""
+        try:
+            check_spaces(self.search)
+        except ValueError as error:
+            raise UsageError(f"The recipe {self.name} {error}.") from error
+        for field, space in self.search.items():
+            for context in contexts(self.search, field):
+                tried = [identity(self._tried({**context, field: value}).flat()) for value in space.probes()]
+                again = duplicate(tried)
+                if again is not None:
+                    what = described({field: space.probes()[again]})
+                    raise UsageError(f"The recipe {self.name} searches over '{field}', where {what} is there twice.")
+
+    def _tried(self, settings: dict[str, Any]) -> "Recipe":
+        try:
+            return self.override({**settings, "search": {}})
+        except UsageError as error:
+            with_them = f"With {described(settings)} from its search block"
+            raise UsageError(f"{with_them}, {str(error).replace('The', 'the', 1)}") from error
 
     def flat(self) -> dict[str, Any]:
         """Every field that decides a run by its dotted name, in the recipe's order."""
@@ -176,6 +219,7 @@ def _first_sentence(error: ValidationError, fields: dict[str, Any], where: str) 
     first = error.errors()[0]
     kind, parts, context = first["type"], _parts(first["loc"], fields), first.get("ctx", {})
     field = ".".join(map(str, [*parts, first["loc"][-1]] if kind == "missing" else parts))
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     if kind.startswith("union_tag"):  # of two kinds of steps or schedules, one field says which
         field += f".{context['discriminator']}".replace("'", "")
     if kind == "extra_forbidden":
@@ -184,10 +228,11 @@ def _first_sentence(error: ValidationError, fields: dict[str, Any], where: str) 
         sentence = f"has an unknown field '{field}'{hint}"
     elif kind in ("missing", "union_tag_not_found"):
         sentence = f"lacks the field '{field}'"
+    elif kind == "value_error" and not first["loc"]:  # of several fields together, which the message names
+        sentence = message
     elif kind == "union_tag_invalid":
         sentence = f"has a bad field '{field}': '{context['tag']}' is none of {context['expected_tags']}"
     else:
-        message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         sentence = f"has a bad field '{field}': {message}, received {first['input']!r}"
     return " ".join(f"The recipe {where} {sentence}.".split())
 

@@ -16,11 +16,13 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipelines.datasets import Split
 from pipelines.errors import UsageError
 from pipelines.home import models_folder
 from pipelines.networks import network_of
 from pipelines.recipes import Recipe
 from pipelines.tracking import connect, dataset_of, recipe_of
+from pipelines.training import examples
 from serving.export import export_saved_model
 from serving.repository import CANDIDATE, STABLE, ModelRepository
 from serving.verify import verify_in_fresh_process
@@ -56,7 +58,7 @@ def publish(run: Run, label: Label | None = None, on_step: Callable[[Step], None
     with repository.lock():
         version = repository.find_version(recipe.name, run_id)
         if version is None:
-            version = _add_version(client, repository, run, recipe, on_step)
+            version = _add_version(repository, run, recipe, on_step)
         on_step("serve")
         existing = repository.versions(recipe.name)
         # A folder that somebody took away can be served no more.
@@ -73,9 +75,7 @@ def publish(run: Run, label: Label | None = None, on_step: Callable[[Step], None
     return Release(recipe.name, version, chosen, repository.version_folder(recipe.name, version), run_id)
 
 
-def _add_version(
-    client: MlflowClient, repository: ModelRepository, run: Run, recipe: Recipe, on_step: Callable[[Step], None]
-) -> int:
+def _add_version(repository: ModelRepository, run: Run, recipe: Recipe, on_step: Callable[[Step], None]) -> int:
     on_step("load")
     run_id = run.info.run_id
     model = network_of(run)
@@ -88,7 +88,7 @@ def _add_version(
             staged,
             name=recipe.name,
             class_names=data.class_names,
-            samples=_samples(data.validation.images, data.validation.labels),
+            samples=_samples(examples(recipe, data)),
             lineage={
                 "run_id": run_id,
                 "recipe": recipe.model_dump(mode="json", exclude={"search"}),
@@ -101,7 +101,7 @@ def _add_version(
         on_step("verify")
         verify_in_fresh_process(staged)
         on_step("register")
-        version = _register(client, recipe, run)
+        version = register(run, recipe)
         on_step("rename")
         repository.commit(staged, version)
     finally:
@@ -115,15 +115,20 @@ def _membership(run: Run) -> dict[str, object]:
     return {"members": members.split(), "vote": vote} if members else {}
 
 
-def _samples(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _samples(split: Split) -> np.ndarray:
     """A few images, of as many classes as possible."""
+    images, labels = split.images, split.labels
     first_of_class = np.unique(labels, return_index=True)[1]
     others = np.setdiff1d(np.arange(len(labels)), first_of_class)
     return images[np.concatenate([first_of_class, others])[:SAMPLES]]
 
 
-def _register(client: MlflowClient, recipe: Recipe, run: Run) -> int:
-    """The run's version number in MLflow's registry; the one it has, where an earlier call came this far."""
+def register(run: Run, recipe: Recipe) -> int:
+    """The run's version number in MLflow's registry; the one it has, where an earlier call came this far.
+
+    Raises UsageError for a run that kept no network.
+    """
+    client = connect()
     with contextlib.suppress(MlflowException):
         client.create_registered_model(recipe.name, description=recipe.description)
     run_id = run.info.run_id

@@ -53,8 +53,8 @@ class Result(BaseModel):
     """Mean, percent."""
     standard_deviation: float | None
     """Percent; None of a single run and of an ensemble."""
-    best: float
-    """Test accuracy of the run with the best validation accuracy, percent."""
+    best: float | None
+    """Test accuracy of the run with the best validation accuracy, percent; None where no images were held out."""
     paper: float | None
     """What the recipe's paper reports, percent; None where it reports nothing, or where the settings are others."""
     paper_source: str
@@ -162,7 +162,7 @@ def _result(rows: list[Row], built_in: dict[str, Recipe]) -> Result:
         vote=first.vote,
         test_accuracy=statistics.mean(accuracies),
         standard_deviation=statistics.stdev(accuracies) if len(rows) > 1 else None,
-        best=max(rows, key=lambda row: row.validation_accuracy).test_accuracy,
+        best=_best(rows),
         paper=paper.test_accuracy if paper else None,
         paper_source=paper.source if paper else "",
         minutes=statistics.mean(row.minutes for row in rows),
@@ -171,6 +171,12 @@ def _result(rows: list[Row], built_in: dict[str, Recipe]) -> Result:
         runs=[row.run_id for row in rows],
         command=_command(first, shown, seeds, recipe, None if settings is not None else last.commit),
     )
+
+
+def _best(rows: list[Row]) -> float | None:
+    """Test accuracy of the run that validation chooses; None where it measured none."""
+    measured = [row for row in rows if row.validation_accuracy is not None]
+    return max(measured, key=lambda row: row.validation_accuracy or 0.0).test_accuracy if measured else None
 
 
 def _paper(row: Row, recipe: Recipe) -> Reported | None:

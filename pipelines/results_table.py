@@ -29,7 +29,8 @@ CHANGED = "+changed"
 """What follows the commit of a row whose sources were changed since."""
 _NO_SETTINGS = {*REMARKS, "name", "seed"}
 
-Count = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
+_OR_EMPTY = BeforeValidator(lambda value: None if value == "" else value)
+Count = Annotated[int | None, _OR_EMPTY]
 
 
 class Row(BaseModel):
@@ -46,8 +47,8 @@ class Row(BaseModel):
     dataset: str
     dataset_digest: str
     epochs: int
-    validation_accuracy: float
-    """Percent, of the weights that were kept."""
+    validation_accuracy: Annotated[float | None, _OR_EMPTY]
+    """Percent, of the weights that were kept; None where no images were held out."""
     test_accuracy: float
     """Percent."""
     minutes: float
@@ -138,6 +139,7 @@ def _row(run: "Run", allow_changed: bool) -> Row:
         raise UsageError(
             f"Run {run_id} was made with sources that were changed since their commit; commit, train again."
         )
+    validation = validation_accuracy(run, recipe)
     return Row(
         recipe=recipe.name,
         settings=settings_of(recipe),
@@ -147,7 +149,7 @@ def _row(run: "Run", allow_changed: bool) -> Row:
         dataset=recipe.dataset.name,
         dataset_digest=tags["zoo.dataset_digest"][:12],
         epochs=recipe.epochs,
-        validation_accuracy=round(100 * validation_accuracy(run, recipe), 4),
+        validation_accuracy=None if validation is None else round(100 * validation, 4),
         test_accuracy=round(100 * metrics["test_accuracy"], 4),
         minutes=round(sum(map(_minutes, trained)), 2),
         commit=tags.get("mlflow.source.git.commit", "")[:12] + (CHANGED if changed else ""),

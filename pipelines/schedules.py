@@ -31,8 +31,8 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         """After the warm-up: what part of the peak."""
         epoch = step / self.steps_per_epoch
         match self.schedule:
-            case Cosine():
-                decaying = max(self.epochs * self.steps_per_epoch - warmup, 1)
+            case Cosine(epochs=horizon):
+                decaying = max((horizon or self.epochs) * self.steps_per_epoch - warmup, 1)
                 progress = ops.clip((step - warmup) / decaying, 0.0, 1.0)
                 return 0.5 * (1 + ops.cos(3.141592653589793 * progress))
             case Steps(epochs=bounds, factors=factors):

@@ -14,6 +14,7 @@ from pipelines.errors import UsageError
 from pipelines.networks import network_of
 from pipelines.recipes import Recipe, list_recipes, load_recipe
 from pipelines.references import Reference
+from pipelines.training import examples
 from serving.images import find_images, read_as_png
 
 SHOWN = 10
@@ -43,7 +44,7 @@ class Subject:
     network: Network
     class_names: tuple[str, ...]
     shown: np.ndarray
-    """Ten validation inputs, of as many classes as can be, or the user's images; ten at most."""
+    """Ten inputs of the dataset, of as many classes as can be, or the user's images; ten at most."""
     labels: np.ndarray | None
     """Int64 [count] of what is shown; None where nobody knows, or where they are not the network's classes."""
     source: str
@@ -51,7 +52,7 @@ class Subject:
     example: np.ndarray
     """The one of them that is looked at closely, [*input shape]."""
     measured: np.ndarray
-    """Validation inputs to measure with."""
+    """Inputs of the dataset to measure with."""
 
     @property
     def is_signal(self) -> bool:
@@ -64,13 +65,14 @@ def find_subject(reference: Reference, images: Path | None = None, *, invert: bo
 
     Args:
         reference: names a network.
-        images: an image file, or a folder of them, to show instead of validation images; made the network's size as
+        images: an image file, or a folder of them, to show instead of the dataset's; made the network's size as
             the signature `predict_bytes` of an export does it.
         invert: swap light and dark of `images`.
-        seed: of a fresh network's weights, and of the choice among the validation inputs.
+        seed: of a fresh network's weights, and of the choice among the dataset's inputs.
 
-    Raises UsageError, PipelineError or ServingError for what cannot be found or read, and PipelineError for a run whose
-    dataset has changed since. Test images are not touched.
+    The dataset's inputs are those of validation or, for a run that held none out, those that it was trained on; test
+    images are not touched. Raises UsageError, PipelineError or ServingError for what cannot be found or read, and
+    PipelineError for a run whose dataset has changed since.
     """
     if invert and images is None:
         raise UsageError("--invert swaps light and dark of images of your own; give an image, or leave it out.")
@@ -78,16 +80,19 @@ def find_subject(reference: Reference, images: Path | None = None, *, invert: bo
         raise UsageError(reference.why_no_network)
     if reference.run and reference.recipe:
         network, data, title = _trained(reference.run, reference.recipe, reference)
+        seen = examples(reference.recipe, data)
     else:
         network, data, title = _untrained(reference.network, seed)
+        seen = data.validation
     shape, classes = network.model.input.shape[1:], network.model.output.shape[-1]
     # A fresh network of as many classes is as good for these as for its own.
     known = len(data.class_names) == classes
     if images is None:
-        chosen = some_of_each(data.validation, seed)
-        shown = _fitted(data.validation.images[chosen], shape)
-        labels = data.validation.labels[chosen] if known else None
-        source, closely = f"validation set of {title}", len(shown) // 2
+        chosen = some_of_each(seen, seed)
+        shown = _fitted(seen.images[chosen], shape)
+        labels = seen.labels[chosen] if known else None
+        source = f"{'validation' if seen is data.validation else 'training'} set of {title}"
+        closely = len(shown) // 2
     elif len(shape) == 3:
         files = find_images([images])[:SHOWN]
         shown = np.stack([_read(file, shape, invert) for file in files])
@@ -101,7 +106,7 @@ def find_subject(reference: Reference, images: Path | None = None, *, invert: bo
         labels=labels,
         source=source,
         example=shown[closely],
-        measured=_fitted(data.validation.images[:MEASURED], shape),
+        measured=_fitted(seen.images[:MEASURED], shape),
     )
 
 

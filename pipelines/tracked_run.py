@@ -51,7 +51,11 @@ class TrackedRun:
     def go_on(self, tags: Mapping[str, str]) -> None:
         """Say that an interrupted run is being worked on again, and tag it."""
         self._record("status", status="RUNNING")
-        self._record("tags", values={"zoo.error": "", **tags})
+        self.tag({"zoo.error": "", **tags})
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Tag the run."""
+        self._record("tags", values=dict(tags))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record an epoch's metrics; the first epoch is 1. One that is on record already, from before an interruption,
@@ -83,7 +87,7 @@ class TrackedRun:
 
     def log_dataset(self, data: "Dataset") -> None:
         """Record which images or signals were trained on, by name and digest."""
-        self._record("tags", values={"zoo.dataset_digest": data.digest})
+        self.tag({"zoo.dataset_digest": data.digest})
         profile = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
         schema = {
             "signal" if data.has_signals else "image": [str(data.train.images.dtype), *data.input_shape],
@@ -108,7 +112,7 @@ class TrackedRun:
     def end(self, status: Status, error: str = "", *, resumable: bool = False) -> None:
         """Close the run, and its journal if all has arrived and the run cannot be resumed."""
         if error:
-            self._record("tags", values={"zoo.error": error[:500]})
+            self.tag({"zoo.error": error[:500]})
         self._next_try = 0.0
         self._record("status", status=status)
         if not resumable:

@@ -8,10 +8,11 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import mlflow
 from filelock import FileLock
@@ -21,9 +22,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from pipelines.delivery import MODEL, deliver, is_away
-from pipelines.errors import PipelineError, UsageError
-from pipelines.home import home
-from pipelines.journal import Journal, interrupted_journals, journals
+from pipelines.errors import PipelineError, Stopped, UsageError
+from pipelines.home import home, runs_folder
+from pipelines.journal import RESUMABLE, Journal, interrupted_journals, journals
 from pipelines.provenance import provenance_tags
 from pipelines.recipes import Recipe, recipe_from_yaml
 from pipelines.tracked_run import TrackedRun
@@ -76,10 +77,12 @@ def track(
     parent: str | None = None,
     more_tags: Mapping[str, str] | None = None,
     resume: Journal | None = None,
+    params: Mapping[str, Any] | None = None,
 ) -> Iterator[TrackedRun]:
     """A run that is FINISHED when the block ends, FAILED when it raises, KILLED when it is interrupted.
 
-    It is a new one, or with `resume` the interrupted one of that journal.
+    It is a new one, or with `resume` the interrupted one of that journal. `params` are those that it is listed with,
+    by default the recipe's.
     """
     client = connect()
     deliver_waiting(client)
@@ -93,16 +96,16 @@ def track(
     try:
         if resume is not None:
             run.go_on(_other_provenance(run.tags))
-        run.log_params(recipe.flat())
+        run.log_params(recipe.flat() if params is None else params)
         run.log_text(recipe.to_yaml(), "recipe.yaml")
         yield run
-    except KeyboardInterrupt:
-        run.end("KILLED", resumable=kind == "train")
+    except (KeyboardInterrupt, Stopped) as end:
+        run.end("KILLED", str(end), resumable=kind in RESUMABLE)
         raise
     except Exception as error:
         # What the user has to mend makes another run; what broke down otherwise can be gone on with.
-        resumable = kind == "train" and run.checkpoint.exists() and not isinstance(error, PipelineError)
-        run.end("FAILED", f"{type(error).__name__}: {error}", resumable=resumable)
+        broken = run.checkpoint.exists() and not isinstance(error, PipelineError)
+        run.end("FAILED", _reason(error), resumable=kind == "search" or (kind == "train" and broken))
         raise
     run.log_metrics({"minutes": run.journal.minutes()})
     run.end("FINISHED")
@@ -137,7 +140,9 @@ def deliver_waiting(client: MlflowClient) -> Delivery:
     for journal in journals():
         if journal.facts["uri"] != tracking_uri() or not journal.hold():
             continue
-        done = journal.is_finished() or journal.facts["kind"] != "train"
+        # A trial that failed is done with: the search has written down why.
+        over = ("FINISHED", "FAILED") if journal.facts["kind"] == "trial" else ("FINISHED",)
+        done = journal.status() in over or journal.facts["kind"] not in RESUMABLE
         try:
             if journal.unsent():
                 deliver(client, journal)
@@ -167,6 +172,19 @@ def interrupted_run(recipe: Recipe) -> Journal | None:
         if journal.hold():
             journal.remove()
     return None
+
+
+def adopted_journal(run: Run, recipe: Recipe, kind: Kind) -> Journal:
+    """A journal for a run that has none: a kill came between the beginning of one and that of the other."""
+    shutil.rmtree(runs_folder() / run.info.run_id, ignore_errors=True)
+    journal = Journal.create(run.info.run_id, tracking_uri(), kind, run.data.tags, recipe)
+    journal.append("status", status="RUNNING")
+    return journal
+
+
+def _reason(error: Exception) -> str:
+    """Why a run failed: a sentence that was written for its user stands for itself."""
+    return str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
 
 
 def _other_provenance(tags: Mapping[str, str]) -> dict[str, str]:
@@ -243,8 +261,10 @@ def recipe_of(run: Run) -> Recipe:
     return recipe_from_yaml(text, f"of run {run.info.run_id}")
 
 
-def validation_accuracy(run: Run, recipe: Recipe) -> float:
-    """Of the weights that a run of `recipe` ended with, 0 to 1."""
+def validation_accuracy(run: Run, recipe: Recipe) -> float | None:
+    """Of the weights that a run of `recipe` ended with, 0 to 1; None where it held no images out."""
+    if "val_accuracy" not in run.data.metrics:
+        return None
     if recipe.keep == "last":
         return float(run.data.metrics["val_accuracy"])
     return float(max(metric.value for metric in connect().get_metric_history(run.info.run_id, "val_accuracy")))

@@ -33,14 +33,15 @@ class Fitted:
     model: keras.Model
     """In its serving form: one output, the scores."""
     history: dict[str, list[float]] = field(repr=False)
-    """`loss`, `accuracy`, `val_loss`, `val_accuracy`, one value an epoch."""
+    """`loss`, `accuracy` and, where images are held out, `val_loss`, `val_accuracy`; one value an epoch."""
     epoch: int = -1
     """The epoch, from 0, whose weights the model has."""
 
     @property
-    def validation_accuracy(self) -> float:
-        """At that epoch; 0 to 1."""
-        return self.history["val_accuracy"][self.epoch]
+    def validation_accuracy(self) -> float | None:
+        """At that epoch, 0 to 1; None where no images are held out."""
+        accuracies = self.history.get("val_accuracy")
+        return accuracies[self.epoch] if accuracies else None
 
 
 def augmentation_of(recipe: Recipe, data: Dataset) -> Augmentation | None:
@@ -71,6 +72,17 @@ def _as_shown(augmentation: Augmentation | None, data: Dataset) -> Dataset:
         Split(augmentation.evaluation_view(split.images), split.labels) for split in (data.validation, data.test)
     )
     return replace(data, validation=validation, test=test)
+
+
+def examples(recipe: Recipe, data: Dataset) -> Split:
+    """Inputs to look at, as the recipe's network is shown them, from `load_for`'s dataset; none of them is for testing.
+
+    They are those of validation or, where none are held out, those that were trained on, not augmented.
+    """
+    if len(data.validation):
+        return data.validation
+    augmentation, train = augmentation_of(recipe, data), data.train
+    return Split(augmentation.evaluation_view(train.images), train.labels) if augmentation else train
 
 
 def build_network(recipe: Recipe, data: Dataset) -> keras.Model:
@@ -115,8 +127,9 @@ def fit(
     *,
     checkpoint: Path | None = None,
     devices: Sequence[str] | None = None,
+    until: int | None = None,
 ) -> Fitted:
-    """Train the recipe's network on the training images; validation is measured after every epoch.
+    """Train the recipe's network on the training images; validation is measured after every epoch, where there is one.
 
     The same recipe, seed included, gives the same numbers on one machine. The test images are not touched.
 
@@ -124,9 +137,13 @@ def fit(
         checkpoint: a file that is written after every epoch. Where it exists already, training goes on from there and
             ends with the weights of a run that was never interrupted.
         devices: TensorFlow's devices that share each batch among them; by default all GPUs.
+        until: end after so many epochs, those of the checkpoint included, as a part of the run: rates and all else are
+            those of the recipe's `epochs`, and a later call with the same checkpoint goes on with the rest.
 
     Raises PipelineError for a run that diverges, UsageError or ZooError for an impossible recipe.
     """
+    if until is not None and until < 1:
+        raise UsageError(f"A run cannot end after {until} epochs; expected until to be 1 or more.")
     augmentation = augmentation_of(recipe, data)
     data = _as_shown(augmentation, data)
     steps = steps_per_epoch(recipe, data.train, augmentation.copies if augmentation else 1)
@@ -135,16 +152,19 @@ def fit(
     with strategy.scope():
         network = build_network(recipe, data)
         model = _compiled(recipe, network, steps, soft, strategy.num_replicas_in_sync)
-    course = Course(recipe, checkpoint)
+    course = Course(recipe, checkpoint, until)
     course.resume(model)
+    validation = (
+        validation_batches(data.validation, len(data.class_names) if soft else None) if len(data.validation) else None
+    )
     if not course.is_over:
         model.fit(
             training_batches(recipe, data.train, augmentation, first_epoch=course.epochs),
             initial_epoch=course.epochs,
-            epochs=recipe.epochs,
+            epochs=course.last,
             steps_per_epoch=steps,
             shuffle=False,
-            validation_data=validation_batches(data.validation, len(data.class_names) if soft else None),
+            validation_data=validation,
             callbacks=[*callbacks, course],
             verbose=0,
         )

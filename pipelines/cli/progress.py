@@ -29,7 +29,9 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Show the epoch's metrics."""
         logs = logs or {}
-        metrics = f"loss {logs['loss']:.4f}, validation accuracy {percent(logs['val_accuracy'])}"
+        metrics = f"loss {logs['loss']:.4f}"
+        if "val_accuracy" in logs:
+            metrics += f", validation accuracy {percent(logs['val_accuracy'])}"
         self.bar.update(self.task, completed=epoch + 1, metrics=metrics)  # a resumed run begins in the middle
         if not err.is_terminal and time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = time.monotonic()

@@ -73,8 +73,8 @@ def results_table(found: "list[Result]") -> Table:
     table = Table(*left, *right, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for result in found:
         name = ", ".join(filter(None, [result.title, result.ensemble, "" if result.is_current else "earlier settings"]))
-        paper = "" if result.paper is None else f"{result.paper:.2f}"
-        numbers = [f"{result.best:.2f}", paper, str(len(result.seeds)), f"{result.minutes:.1f}"]
+        best, paper = ("" if value is None else f"{value:.2f}" for value in (result.best, result.paper))
+        numbers = [best, paper, str(len(result.seeds)), f"{result.minutes:.1f}"]
         table.add_row(escape(name), result.dataset, result.accuracy(), *numbers)
     return table
 

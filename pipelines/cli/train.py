@@ -65,9 +65,7 @@ def train(
     else:
         out.print(f"test accuracy   [bold]{percent(accuracies[0])}[/bold]")
         out.print(f"run             {runs[0].run_id}")
-    # By validation, which is what a choice may rest on.
-    best = max(runs, key=lambda run: run.validation_accuracy)
-    out.print(f"next            zoo publish {best.run_id[:8]}")
+    out.print(f"next            zoo publish {_chosen(runs).run_id[:8]}")
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,14 @@ class Outcome:
 
     run_id: str
     seed: int
-    validation_accuracy: float
+    validation_accuracy: float | None
+    """None where no images are held out."""
     test_accuracy: float
+
+
+def _chosen(runs: list[Outcome]) -> Outcome:
+    """The best run by validation, which is what a choice may rest on; without it the first."""
+    return max(runs, key=lambda run: -1.0 if run.validation_accuracy is None else run.validation_accuracy)
 
 
 def _outcome(recipe: "Recipe", resume: bool) -> Outcome:

@@ -47,7 +47,7 @@ def list_datasets() -> list[str]:
 
 
 def load_dataset(name: str, validation: int | None = None, **options: Any) -> Dataset:
-    """Load a dataset, the last `validation` training images held out (by default the dataset's usual number).
+    """Load a dataset, the last `validation` training images held out; by default as many as is usual, none with 0.
 
     `options` are those of `load_folder`, for `folder` alone: `load_dataset(**recipe.dataset.options)` loads
     what a recipe names. Raises UsageError for an unknown name or an impossible split,
@@ -63,7 +63,7 @@ def load_dataset(name: str, validation: int | None = None, **options: Any) -> Da
     train, test, class_names = loader(**options)
     usual = usual or max(len(train) // 10, 1)
     held_out = usual if validation is None else validation
-    if not 0 < held_out < len(train):
+    if not 0 <= held_out < len(train):
         raise UsageError(f"dataset.validation is {held_out}; {name} has {len(train)} training images to hold out from.")
     cut = len(train) - held_out
     digest = hashlib.sha256(str(cut).encode())

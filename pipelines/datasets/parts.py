@@ -34,7 +34,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset in its three parts. Validation is held out of the training images; test is read once."""
+    """A dataset in its three parts. Validation is held out of the training images, or empty; test is read once."""
 
     name: str
     train: Split

@@ -7,7 +7,7 @@ from functools import cached_property
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.stats import binomtest  # type: ignore[import-untyped]
+from scipy.stats import binomtest
 from sklearn.metrics import (
     classification_report,
     confusion_matrix,

@@ -24,7 +24,10 @@ CAPTIONS = {
         "right; the expected calibration error is the mean distance.",
     ),
     "misclassified.png": ("Misclassified", "The true label is green, the prediction red."),
-    "learning_curves.png": ("Learning curves", "Of the training examples, and of those held out for validation."),
+    "learning_curves.png": (
+        "Learning curves",
+        "Of the training examples, and of those held out for validation, if any.",
+    ),
 }
 
 _environment = Environment(

@@ -28,7 +28,8 @@ def record_evaluation(
 ) -> Evaluation:
     """Evaluate a network on the test examples and record it: metrics, `test_report.txt`, figures, `evaluation.html`.
 
-    `history` has `loss`, `accuracy`, `val_loss` and `val_accuracy`, a value an epoch, for the page's learning curves.
+    `history` has `loss`, `accuracy` and, where there are some, `val_loss` and `val_accuracy`, a value an epoch, for the
+    page's learning curves.
     Raises PipelineError for a network whose scores are no numbers.
     """
     findings = examine(model, data.test, data.class_names, SECONDS)

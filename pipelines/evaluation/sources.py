@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 from mlflow.entities import Run
@@ -16,7 +16,7 @@ from pipelines.evaluation.record import describe, run_lineage
 from pipelines.figures.curves import learning_curves
 from pipelines.files import png, write_files
 from pipelines.networks import load_network, network_of
-from pipelines.recipes import load_recipe
+from pipelines.recipes import Recipe, load_recipe
 from pipelines.tracking import connect, dataset_of, find_run, recipe_of, validation_accuracy
 
 SplitName = Literal["test", "validation"]
@@ -55,8 +55,8 @@ def find_source(
     """The run, or the `.keras` file, that `reference` names.
 
     A run, by its id, the start of it or its recipe, is asked about the dataset that it was trained on. A file needs
-    the name of a `dataset`, or of a `recipe` that has one. Raises UsageError for what there is not or does not fit,
-    PipelineError for a dataset that has changed since the run.
+    the name of a `dataset`, or of a `recipe` that has one. Raises UsageError for what there is not or does not fit, and
+    for validation where no images are held out; PipelineError for a dataset that has changed since the run.
     """
     if reference.endswith(".keras"):
         return _from_file(Path(reference), split, dataset, recipe)
@@ -85,11 +85,13 @@ def write_evaluation(source: Source, findings: Findings, folder: Path) -> dict[s
 
 def _from_run(run: Run, split: SplitName) -> Source:
     recipe, run_id = recipe_of(run), run.info.run_id
+    _check_held_out(recipe, split)
     model, data = network_of(run), dataset_of(run, recipe)
     if split == "test":
         recorded = {k.removeprefix("test_"): v for k, v in run.data.metrics.items() if k.startswith("test_")}
     else:  # the loss of validation is that of the recipe, and need not be the cross-entropy
-        recorded = {"accuracy": validation_accuracy(run, recipe)}
+        accuracy = validation_accuracy(run, recipe)
+        recorded = {} if accuracy is None else {"accuracy": accuracy}
     return Source(
         model=model,
         data=data,
@@ -107,10 +109,11 @@ def _from_run(run: Run, split: SplitName) -> Source:
 
 def _history(run: Run) -> dict[str, list[float]]:
     """The run's metrics, a value an epoch; empty where it has none, as an ensemble."""
-    if not set(CURVES) <= run.data.metrics.keys():
+    curves = [name for name in CURVES if name in run.data.metrics]
+    if "loss" not in curves:
         return {}
     client = connect()
-    histories = {name: client.get_metric_history(run.info.run_id, name) for name in CURVES}
+    histories = {name: client.get_metric_history(run.info.run_id, name) for name in curves}
     # By epoch, for one that was logged again when a run was resumed counts once.
     return {name: list(dict(sorted((m.step, m.value) for m in found)).values()) for name, found in histories.items()}
 
@@ -123,7 +126,11 @@ def _from_file(path: Path, split: SplitName, dataset: str | None, recipe: str | 
         )
     if dataset == "folder":
         raise UsageError("--dataset folder does not say which folder; give --recipe with a recipe that names it.")
-    options = load_recipe(recipe).dataset.options if recipe else {"name": dataset}
+    options: dict[str, Any] = {"name": dataset}
+    if recipe:
+        found = load_recipe(recipe)
+        _check_held_out(found, split)
+        options = found.dataset.options
     model = load_network(path)
     data = load_dataset(**options)
     _check_fit(path, model, data)
@@ -138,6 +145,14 @@ def _from_file(path: Path, split: SplitName, dataset: str | None, recipe: str | 
     )
 
 
+def _check_held_out(recipe: Recipe, split: SplitName) -> None:
+    """Raise UsageError for validation where there are no images for it."""
+    if split == "validation" and recipe.dataset.validation == 0:
+        raise UsageError(
+            f"{recipe.name} holds no images out for validation (dataset.validation is 0); leave out --split validation."
+        )
+
+
 def _check_fit(path: Path, model: keras.Model, data: Dataset) -> None:
     """Raise UsageError where a file's network is none for the dataset, or does not answer with scores."""
     takes, answers = model.input.shape[1:], model.output.shape[1:]
@@ -147,7 +162,8 @@ def _check_fit(path: Path, model: keras.Model, data: Dataset) -> None:
         raise UsageError(
             f"'{path}' answers with scores of the shape {answers}; {data.name} has {len(data.class_names)} classes."
         )
-    scores = keras.ops.convert_to_numpy(model.predict(data.validation.images[:16], verbose=0))
+    seen = data.validation if len(data.validation) else data.train
+    scores = keras.ops.convert_to_numpy(model.predict(seen.images[:16], verbose=0))
     if (scores >= 0).all() and abs(scores.sum(axis=1) - 1).max() < 1e-3:
         raise UsageError(
             f"'{path}' answers with probabilities; expected scores before the softmax (logits), which is what all "

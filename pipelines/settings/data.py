@@ -11,10 +11,10 @@ Pixels = Annotated[int, Field(gt=0)]
 
 
 class DatasetChoice(Strict):
-    """A dataset and how many of its training images are held out for validation."""
+    """A dataset and how many of its training images are held out for validation: none where that is 0."""
 
     name: str = Field(pattern=r"^\w+$")
-    validation: int | None = Field(None, gt=0, description="images; without it the dataset's usual number")
+    validation: int | None = Field(None, ge=0, description="images; without it the dataset's usual number")
     path: str | None = Field(None, min_length=1, description="of a folder, below ZOO_DATA_DIR or the working directory")
     image_size: tuple[Pixels, Pixels] | None = Field(None, description="height and width of a folder's images")
     channels: Literal[1, 3] | None = Field(None, description="of a folder's images; without it 3")

@@ -1,7 +1,7 @@
 """How a recipe's network is trained: update rule, learning rate over time, penalties, when to stop."""
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,14 @@ class Regularization(Strict):
 class _Schedule(Strict):
     warmup_epochs: float = Field(0.0, ge=0, le=MOST, description="epochs of linear rise from zero")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_open_horizon(cls, fields: Any) -> Any:
+        """Take `epochs: null`, a cosine's default, as not given: `schedule.name` alone can then name another kind."""
+        if isinstance(fields, dict) and "epochs" in fields and fields["epochs"] is None:
+            return {name: value for name, value in fields.items() if name != "epochs"}
+        return fields
+
 
 class Constant(_Schedule):
     """The same learning rate throughout."""
@@ -47,9 +55,12 @@ class Constant(_Schedule):
 
 
 class Cosine(_Schedule):
-    """Half a cosine, from the warm-up's end to zero at the run's end."""
+    """Half a cosine, from the warm-up's end to zero."""
 
     name: Literal["cosine"]
+    epochs: int | None = Field(
+        None, gt=0, le=MOST, description="over how many, from the run's beginning, it falls; by default the run's"
+    )
 
 
 class Steps(_Schedule):
@@ -57,7 +68,7 @@ class Steps(_Schedule):
 
     name: Literal["steps"]
     epochs: list[Annotated[int, Field(gt=0, le=MOST)]] = Field(min_length=1, description="rising")
-    factors: list[Annotated[float, Field(gt=0)]] = Field(description="of optimizer.learning_rate, one for each epoch")
+    factors: list[Annotated[float, Field(ge=0)]] = Field(description="of optimizer.learning_rate, one for each epoch")
 
     @model_validator(mode="after")
     def _paired(self) -> "Steps":

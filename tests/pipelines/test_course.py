@@ -13,7 +13,7 @@ import pytest
 from pipelines.checkpoints import read_state
 from pipelines.course import Course, since_best
 from pipelines.datasets import load_dataset
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, UsageError
 from pipelines.settings.training import EarlyStopping
 from pipelines.training import fit
 
@@ -133,6 +133,38 @@ def test_a_run_that_goes_on_ends_as_if_it_had_not_been_interrupted(recipe, data,
     again = fit(recipe, data, checkpoint=checkpoint)  # of a finished run: nothing is left to do
     assert again.history == whole.history
     np.testing.assert_array_equal(again.model.get_weights()[0], whole.model.get_weights()[0])
+
+
+@pytest.mark.parametrize("kind", ["cosine", "best", "plateau", "unscaled dropout"])
+def test_a_run_in_parts_is_the_run_in_one(recipe, data, kind, tmp_path):
+    """With dropout, augmentation and a cosine; each part ends as if the run went on."""
+    recipe = recipe.override(RESUMED[kind])
+    whole = fit(recipe, data)
+    checkpoint = tmp_path / "state.npz"
+    for until in (1, 1, 3):
+        part = fit(recipe, data, checkpoint=checkpoint, until=until)
+        assert part.history == {name: values[:until] for name, values in whole.history.items()}
+        assert read_state(checkpoint).history == part.history
+    last = fit(recipe, data, checkpoint=checkpoint, until=9)  # the recipe has four
+    assert (last.history, last.epoch) == (whole.history, whole.epoch)
+    for ours, expected in zip(last.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    # What is done already is not undone.
+    assert fit(recipe, data, checkpoint=checkpoint, until=2).history == whole.history
+
+
+def test_a_part_counts_its_own_epochs(recipe, data):
+    """For whoever shows the progress."""
+    seen = []
+
+    class Total(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.append(self.params["epochs"])
+
+    fit(recipe.override({"augmentation": []}), data, [Total()], until=2)
+    assert seen == [2]
+    with pytest.raises(UsageError, match="cannot end after 0 epochs"):
+        fit(recipe, data, until=0)
 
 
 def test_a_checkpoint_of_another_network_is_refused(recipe, data, tmp_path):

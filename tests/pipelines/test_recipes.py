@@ -55,6 +55,16 @@ def test_any_field_can_be_overridden_and_the_original_stays():
     assert "pooling" not in recipe.network.arguments
 
 
+def test_a_cosine_becomes_constant_by_its_name_alone():
+    recipe = load_recipe("digits_cnn")
+    assert recipe.schedule.name == "cosine"
+    assert recipe.override({"schedule.name": "constant"}).schedule.model_dump() == {
+        "name": "constant",
+        "warmup_epochs": 1,
+    }
+    assert recipe.override({"schedule.epochs": 30}).override({"schedule.epochs": None}) == recipe
+
+
 def test_the_search_space_can_be_overridden_too():
     recipe = load_recipe("digits_cnn").override({"search.optimizer.learning_rate": {"min": 1, "max": 2}})
     assert recipe.search["optimizer.learning_rate"].max == 2
@@ -99,6 +109,14 @@ def test_flat_names_are_those_that_override_takes():
             {"dataset": {"name": "folder", "path": "a", "image_size": [8, 8], "channels": 2}},
             "'dataset.channels'.*1 or 3",
         ),
+        ({"dataset.validation": -1}, "'dataset.validation'.*greater than or equal to 0, received -1"),
+        ({"dataset.validation": 0, "keep": "best"}, r"validation is 0\), which keep: best needs; hold some out, or do"),
+        (
+            {"schedule.epochs": 23},
+            "'schedule.epochs': the cosine falls to zero in 23 epochs, and the run has 24; expec",
+        ),
+        ({"schedule.epochs": 0}, "'schedule.epochs'.*greater than 0, received 0"),
+        ({"schedule": {"name": "constant", "epochs": 30}}, "unknown field 'schedule.epochs'"),
         ({"search": {"epochs": {"min": 3, "max": 1}}}, r"'search.epochs'.*min \(3\) must be below max"),
         ({"search": {"epochs": {"min": 0, "max": 1, "sampling": "log"}}}, "log range starts above zero"),
     ],

@@ -87,6 +87,15 @@ def test_the_best_run_is_the_one_that_validation_chooses(table):
     assert result.best == 99.2
 
 
+def test_without_validation_no_run_is_the_best(table):
+    """As runs that trained on everything; nor is one that measured none chosen."""
+    write(table, {"validation_accuracy": None}, {"seed": 2, "validation_accuracy": None})
+    (result,) = read_results(table)
+    assert (result.best, result.test_accuracy) == (None, 99.5)
+    write(table, {"validation_accuracy": None}, {"seed": 2, "validation_accuracy": 50.0, "test_accuracy": 60.0})
+    assert read_results(table)[0].best == 60.0
+
+
 def test_an_ensemble_stands_beside_the_networks_that_it_is_made_of(table):
     of_ensemble = {"members": 3, "vote": "majority", "test_accuracy": 99.9}
     write(table, {}, {"seed": 2}, of_ensemble, of_ensemble | {"seed": 2}, of_ensemble | {"vote": "mean"})

@@ -20,6 +20,8 @@ def rates(schedule, epochs):
         ({"name": "cosine"}, [0, 2, 4 * 2 / 3, 4], [1.0, 0.5, 0.25, 0.0]),
         ({"name": "constant", "warmup_epochs": 2}, [0, 1, 2, 4], [0.0, 0.5, 1.0, 1.0]),
         ({"name": "cosine", "warmup_epochs": 2}, [0, 1, 2, 4 * 2 / 3, 4], [0.0, 0.5, 1.0, 0.75, 0.0]),
+        ({"name": "cosine", "epochs": 8}, [0, 4, 8 * 2 / 3, 8], [1.0, 0.5, 0.25, 0.0]),
+        ({"name": "cosine", "epochs": 8, "warmup_epochs": 2}, [0, 1, 2, 5, 8], [0.0, 0.5, 1.0, 0.5, 0.0]),
         # LeNet-5's falls after epochs 2 and 3; the step before an epoch's end still has the old rate.
         (
             {"name": "steps", "epochs": [2, 3], "factors": [0.4, 0.2]},
@@ -36,8 +38,15 @@ def rates(schedule, epochs):
     ],
 )
 def test_schedules(schedule, epochs, expected):
-    """A warm-up rises from zero; a cosine falls from its end to zero at the last step."""
+    """A warm-up rises from zero; a cosine falls from its end to zero at the last step, of the run or of its epochs."""
     assert rates(schedule, epochs) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_cosine_over_more_epochs_begins_as_the_longer_run():
+    kind, steps = {"name": "cosine", "warmup_epochs": 1}, range(EPOCHS * STEPS + 1)
+    longer = make_learning_rate(TypeAdapter(Schedule).validate_python(kind), 0.003, STEPS, 9)
+    shorter = make_learning_rate(TypeAdapter(Schedule).validate_python({**kind, "epochs": 9}), 0.003, STEPS, EPOCHS)
+    assert [float(shorter(step)) for step in steps] == [float(longer(step)) for step in steps]
 
 
 @pytest.mark.parametrize(

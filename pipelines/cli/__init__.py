@@ -7,6 +7,7 @@ import typer
 
 from pipelines.cli import (
     catalogue,
+    compare,
     draw,
     ensemble,
     evaluate,
@@ -34,7 +35,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for module in (quickstart, catalogue, draw, train, evaluate, ensemble, tune, reproduce, results, release, serve, ui):
+for module in (
+    quickstart,
+    catalogue,
+    draw,
+    train,
+    evaluate,
+    ensemble,
+    tune,
+    reproduce,
+    results,
+    release,
+    compare,
+    serve,
+    ui,
+):
     module.register(app)
 
 

@@ -36,13 +36,14 @@ def quickstart(
     from pipelines.cli.train import train_once
     from pipelines.cli.tune import run_search
     from pipelines.recipes import load_recipe
+    from pipelines.tuning.plan import Plan
     from serving.verify import TOLERANCE
 
     recipe = load_recipe(RECIPE).override({"seed": seed})
     _say(1, "train", begun)
     run = train_once(recipe)
     _say(2, "tune", begun)
-    search = run_search(recipe.override({"epochs": TRIAL_EPOCHS}), TRIALS, seed)
+    search = run_search(recipe.override({"epochs": TRIAL_EPOCHS}), Plan(trials=TRIALS, seed=seed))
     _say(3, "publish", begun)
     with _server() as server:  # starts meanwhile, and finds the new version in models.config as soon as it is there
         release = publish_run(run.run_id)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -19,43 +20,94 @@ def register(app: typer.Typer) -> None:
 
 
 def ui(
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN|RECIPE|DATASET]", help="What to show; by default the runs beside the newest one."),
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the UI.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    open_browser: Annotated[
+        bool | None,
+        typer.Option(
+            "--open/--no-open", help="Open a browser; by default in a terminal where there is a graphical one."
+        ),
+    ] = None,
 ) -> None:
-    """Open MLflow's UI on this project's runs (Ctrl-C ends it)."""
+    """Open MLflow's UI on this project's runs: on a run, a search's trials, or the runs of a recipe or a dataset.
+
+    Ctrl-C ends it.
+    """
     from serving.ports import is_free
 
+    opens = _has_browser() if open_browser is None else open_browser
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if uri.startswith(("http://", "https://")):
-        out.print(f"The runs are on a tracking server with a UI of its own: {uri}")
-        return
-    if not is_free(host, port):
+    remote = uri.startswith(("http://", "https://"))
+    if not remote and not is_free(host, port):
         raise PipelineError(f"Port {port} of {host} is taken; choose another with --port.")
-    from pipelines.home import home
     from pipelines.tracking import connect, tracking_uri
+    from pipelines.views import view_of
 
     connect()  # initialises a store that is not there yet, under its lock
-    out.print(f"MLflow's UI on {tracking_uri()}: [bold]http://{host}:{port}[/bold]  (Ctrl-C ends it)")
+    view = view_of(what)
+    if remote:
+        address = f"{uri.rstrip('/')}/{view}"
+        out.print(f"The runs are on a tracking server with a UI of its own: {address}", markup=False)
+        if opens:
+            _open(address)
+        return
+    server_address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # which stands for all
+    address = f"{server_address}/{view}"
+    out.print(f"MLflow's UI on {tracking_uri()}: {address}  (Ctrl-C ends it)", markup=False)
+    sys.exit(_serve(host, port, server_address, address if opens else None))
+
+
+def _serve(host: str, port: int, server_address: str, page: str | None) -> int:
+    """Run MLflow's server until it ends, by itself or by Ctrl-C; its exit status. `page` is opened when it answers."""
+    from pipelines.home import home
+    from pipelines.tracking import tracking_uri
+
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
-    command += [
-        "--artifacts-destination",
-        str(home() / "mlruns"),
-        "--host",
-        host,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
+    command += ["--artifacts-destination", str(home() / "mlruns")]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
     # Without its job runner, which nothing here needs, the server takes 0.5 GB rather than 1.3.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     # A session of its own, so that the server's workers can be ended with it, however this command is ended.
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
-        sys.exit(server.wait())
+        if page and _answers(server_address, server):
+            _open(page)
+        return server.wait()
     except KeyboardInterrupt:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+        return 0
+
+
+def _answers(address: str, server: "subprocess.Popen[bytes]") -> bool:
+    """Wait until the server answers; False where it ends before."""
+    import httpx
+
+    while server.poll() is None:
+        try:
+            if httpx.get(f"{address}/health", trust_env=False).status_code == httpx.codes.OK:
+                return True
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    return False
+
+
+def _has_browser() -> bool:
+    """Whether somebody sits at a terminal of a machine with a browser that does not take the terminal itself."""
+    with_windows = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    return sys.stdout.isatty() and (with_windows or bool(os.environ.get("BROWSER")))
+
+
+def _open(address: str) -> None:
+    import webbrowser
+
+    if not webbrowser.open(address):
+        err.print("[dim]no browser could be opened; the address above is the page[/dim]")
 
 
 def sync() -> None:

@@ -75,16 +75,6 @@ def test_several_seeds_give_mean_and_spread(zoo_command):
     assert result["standard_deviation"] == pytest.approx(np.std(accuracies, ddof=1))
 
 
-@pytest.mark.usefixtures("store")
-def test_tune_prints_the_trials_and_a_recipe_to_train(zoo_command):
-    status, out, err = zoo_command("tune", "digits_cnn", "--trials", 2, "--set", "epochs=1")
-    assert status == 0
-    assert "trial 2 of 2: validation accuracy" in err
-    assert "learning_rate" in out
-    winner = next(line.split()[-1] for line in out.splitlines() if line.startswith("next"))
-    assert zoo_command("train", winner, *FAST, "--json")[0] == 0
-
-
 def test_lists_for_machines(zoo_command):
     status, out, _ = zoo_command("models", "mnist_*", "--json")
     assert status == 0

@@ -1,0 +1,5 @@
+"""`python -m pipelines.cli` is the command `zoo`."""
+
+from pipelines.cli import main
+
+main()

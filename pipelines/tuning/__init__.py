@@ -1,0 +1,1 @@
+"""Keras Tuner, behind one door: searches over any fields of a recipe."""

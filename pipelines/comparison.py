@@ -14,19 +14,19 @@ from mlflow.exceptions import MlflowException
 from pipelines.errors import PipelineError, UsageError
 from pipelines.figures.curves import MOST_RUNS, curves_together
 from pipelines.tracking import connect, find_run, recipe_of, search_runs
+from pipelines.tuning.trials import OBJECTIVES
 
-CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
-METRICS: dict[str, Literal["min", "max"]] = {
-    "val_accuracy": "max",
-    "val_loss": "min",
+METRICS: dict[str, Literal["min", "max"]] = OBJECTIVES | {
     "best_val_accuracy": "max",
     "test_accuracy": "max",
     "epochs": "min",
     "minutes": "min",
     "parameters": "min",
 }
-"""What runs are compared by, and sorted from the best on: `val_accuracy` and `val_loss` are of the weights that a run
-ended with, `best_val_accuracy` of its best epoch; `epochs` is how many it was trained for."""
+"""What runs are compared by, and sorted from the best on: those that each epoch has are of the weights that a run ended
+with, `best_val_accuracy` of its best epoch; `epochs` is how many it was trained for."""
+OBJECTIVE = "objective"
+"""Another one, which only trials have: what their search made large or small, at a trial's best epoch."""
 LATEST = 5
 
 
@@ -39,6 +39,8 @@ class ComparedRun:
     recipe: str
     trial: int | None
     """Its number in its search, from 0."""
+    objective: str | None
+    """The metric that its search makes large or small; None where it is no trial."""
     status: str
     error: str
     dataset: str
@@ -47,7 +49,7 @@ class ComparedRun:
     """Of its resolved recipe, by dotted name, without the recipe's name and the seed."""
     seed: int | None
     metrics: dict[str, float]
-    """Those of `METRICS` that it has."""
+    """Those of `METRICS` and `OBJECTIVE` that it has."""
     history: dict[str, list[float]] = field(repr=False)
     """Of each metric a value an epoch; NaN where there is none."""
 
@@ -101,8 +103,16 @@ def latest_runs() -> list[Run]:
     return same[:LATEST]
 
 
-def read_run(run: Run) -> ComparedRun:
-    """What is known of a run; a trial whose recipe could not be made has the parameters that it was listed with."""
+def read_runs(runs: Sequence[Run]) -> list[ComparedRun]:
+    """What is known of each of the runs."""
+    searches = [_search(run) for run in runs]
+    objectives = {search: _objective(search) for search in set(searches)}
+    return [read_run(run, objectives[search]) for run, search in zip(runs, searches, strict=True)]
+
+
+def read_run(run: Run, objective: str | None = None) -> ComparedRun:
+    """What is known of a run, of a trial with its search's objective; a trial whose recipe could not be made has the
+    parameters that it was listed with."""
     tags = run.data.tags
     parameters = {name: _value(text) for name, text in run.data.params.items()}
     settings: dict[str, Any] = {}
@@ -110,20 +120,24 @@ def read_run(run: Run) -> ComparedRun:
         settings = recipe_of(run).flat()
     settings |= parameters
     seed, name = settings.pop("seed", None), settings.pop("name", None)
-    history = _history(run)
+    epochs = _epochs(run)
     return ComparedRun(
         run_id=run.info.run_id,
         kind=tags["zoo.kind"],
         recipe=tags.get("zoo.recipe") or str(name),
         trial=_trial(run),
+        objective=objective,
         status=run.info.status,
         error=tags.get("zoo.error", ""),
         dataset=_dataset(settings),
         dataset_digest=tags.get("zoo.dataset_digest", ""),
         settings=settings,
         seed=seed,
-        metrics=_metrics(run, settings, history),
-        history=history,
+        metrics=_metrics(run, settings, epochs),
+        history={
+            name: [values.get(epoch, math.nan) for epoch in range(1, max(values) + 1)]
+            for name, values in epochs.items()
+        },
     )
 
 
@@ -135,17 +149,30 @@ def differing(runs: Sequence[ComparedRun]) -> list[str]:
 
 
 def by_metric(runs: Sequence[ComparedRun], metric: str) -> list[ComparedRun]:
-    """The runs, the best by this metric first, those that do not have it last. Raises UsageError for an unknown one."""
-    if metric not in METRICS:
-        raise UsageError(f"Runs cannot be sorted by '{metric}'; expected one of {', '.join(METRICS)}.")
-    sign = -1 if METRICS[metric] == "max" else 1
+    """The runs, the best by this metric first, those that do not have it last.
+
+    Raises UsageError for an unknown metric, and for `objective` where the runs have none or several.
+    """
+    if metric not in (*METRICS, OBJECTIVE):
+        raise UsageError(f"Runs cannot be sorted by '{metric}'; expected one of {', '.join((*METRICS, OBJECTIVE))}.")
+    if metric == OBJECTIVE and runs and objective_of(runs) is None:
+        several = sorted({run.objective for run in runs if run.objective})
+        why = f"these trials have several ({', '.join(several)})" if several else "only a search's trials have one"
+        raise UsageError(f"The runs cannot be sorted by their objective: {why}; expected one of {', '.join(METRICS)}.")
+    sign = -1 if _direction(runs, metric) == "max" else 1
     return sorted(runs, key=lambda run: sign * run.metrics[metric] if _has(run, metric) else math.inf)
 
 
 def best_of(runs: Sequence[ComparedRun], metric: str) -> float | None:
     """The best value of a metric; None where no run has it."""
     values = [run.metrics[metric] for run in runs if _has(run, metric)]
-    return (max if METRICS[metric] == "max" else min)(values) if values else None
+    return (max if _direction(runs, metric) == "max" else min)(values) if values else None
+
+
+def objective_of(runs: Sequence[ComparedRun]) -> str | None:
+    """The metric that the searches of these trials make large or small; None where there is none, or several are."""
+    names = {run.objective for run in runs if run.objective}
+    return names.pop() if len(names) == 1 else None
 
 
 def remarks(runs: Sequence[ComparedRun]) -> list[str]:
@@ -166,16 +193,16 @@ def remarks(runs: Sequence[ComparedRun]) -> list[str]:
     return said
 
 
-def draw_together(runs: Sequence[ComparedRun], title: str) -> Figure | None:
-    """The learning curves of the runs, or of the best by validation accuracy where there are too many.
+def draw_together(runs: Sequence[ComparedRun], title: str, metric: str = "best_val_accuracy") -> Figure | None:
+    """The learning curves of the runs, or of the best by this metric where there are too many.
 
     None where no run has an epoch.
     """
     drawn = [run for run in runs if run.history]
     if len(drawn) > MOST_RUNS:
-        chosen = {run.run_id for run in by_metric(drawn, "best_val_accuracy")[:MOST_RUNS]}
+        best = [run.run_id for run in by_metric(runs, metric) if run.history][:MOST_RUNS]
         title += f", the best {MOST_RUNS} of {len(drawn)}"
-        drawn = [run for run in drawn if run.run_id in chosen]
+        drawn = [run for run in drawn if run.run_id in best]
     if not drawn:
         return None
     return curves_together([run.history for run in drawn], title, [run.title for run in drawn])
@@ -213,33 +240,52 @@ def _dataset(settings: Mapping[str, Any]) -> str:
     return f"{name} {path}" if path else name
 
 
-def _history(run: Run) -> dict[str, list[float]]:
-    client, history = connect(), {}
-    for metric in CURVES:
+def _search(trial: Run) -> str:
+    """The id of a trial's search; empty for another run, which may be nested in one, too."""
+    return trial.data.tags.get("mlflow.parentRunId", "") if trial.data.tags["zoo.kind"] == "trial" else ""
+
+
+def _objective(search: str) -> str | None:
+    if not search:
+        return None
+    with contextlib.suppress(MlflowException):  # it was deleted
+        name = connect().get_run(search).data.tags.get("zoo.search.objective")
+        return name if name in OBJECTIVES else None
+    return None
+
+
+def _direction(runs: Sequence[ComparedRun], metric: str) -> Literal["min", "max"]:
+    return OBJECTIVES.get(objective_of(runs) or "", "max") if metric == OBJECTIVE else METRICS[metric]
+
+
+def _epochs(run: Run) -> dict[str, dict[int, float]]:
+    """Of each metric its values by epoch, from 1; there may be none of some epochs, which a server missed."""
+    client, epochs = connect(), {}
+    for metric in OBJECTIVES:
         if metric in run.data.metrics:
             # What was recorded at step 0 is of the run as a whole.
             values = {m.step: m.value for m in client.get_metric_history(run.info.run_id, metric) if m.step > 0}
             if values:
-                history[metric] = [values.get(epoch, math.nan) for epoch in range(1, max(values) + 1)]
-    return history
+                epochs[metric] = values
+    return epochs
 
 
-def _metrics(run: Run, settings: Mapping[str, Any], history: Mapping[str, Sequence[float]]) -> dict[str, float]:
+def _metrics(run: Run, settings: Mapping[str, Any], epochs: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
     """The numbers that a run is compared by."""
-    metrics: dict[str, float] = {}
-    accuracy = history.get("val_accuracy", [])
-    finite = [value for value in accuracy if math.isfinite(value)]
+    last = max(map(max, epochs.values()), default=0)
+    metrics: dict[str, float] = {"epochs": last}
+    finite = {epoch: value for epoch, value in epochs.get("val_accuracy", {}).items() if math.isfinite(value)}
+    kept = 0 if settings.get("keep") == "best" else last
     if finite:
-        best = max(finite)
-        # Of equally good epochs the latest, as in training.
-        kept = len(accuracy) - 1 - list(accuracy)[::-1].index(best) if settings.get("keep") == "best" else -1
-        metrics = {"val_accuracy": accuracy[kept], "best_val_accuracy": best}
-        if len(history.get("val_loss", ())) == len(accuracy):
-            metrics["val_loss"] = history["val_loss"][kept]
+        metrics["best_val_accuracy"] = best = max(finite.values())
+        if settings.get("keep") == "best":
+            # Of equally good epochs the latest, as in training.
+            kept = max(epoch for epoch, value in finite.items() if value == best)
+    metrics |= {name: values[kept] for name, values in epochs.items() if kept in values}
     recorded = run.data.metrics
-    metrics["epochs"] = max(map(len, history.values()), default=0)
-    metrics |= {name: recorded[name] for name in ("test_accuracy", "minutes", "parameters") if name in recorded}
-    return {name: metrics[name] for name in METRICS if name in metrics}
+    once = ("test_accuracy", "minutes", "parameters", OBJECTIVE)
+    metrics |= {name: recorded[name] for name in once if name in recorded}
+    return {name: metrics[name] for name in (*METRICS, OBJECTIVE) if name in metrics}
 
 
 def _has(run: ComparedRun, metric: str) -> bool:

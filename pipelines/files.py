@@ -20,6 +20,13 @@ def png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text, whole or not at all, where its folder is there already."""
+    staged = path.with_name(f".{path.name}")
+    staged.write_text(text, "utf-8")
+    staged.replace(path)
+
+
 def write_files(folder: Path, contents: Mapping[str, bytes]) -> dict[str, Path]:
     """Write files, by their names, into `folder`, and return their paths by the same names. Raises PipelineError."""
     try:

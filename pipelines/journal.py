@@ -10,12 +10,14 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from pipelines.errors import UsageError
+from pipelines.files import write_whole
 from pipelines.home import runs_folder
 from pipelines.recipes import Recipe, recipe_from_yaml
 
@@ -39,7 +41,15 @@ class Journal:
         journal._lock.acquire(timeout=0)
         (journal.folder / "recipe.yaml").write_text(recipe.to_yaml(), "utf-8")
         facts = {"uri": uri, "kind": kind, "tags": dict(tags), "created": time.time()}
-        _write_whole(journal.folder / "run.json", json.dumps(facts, indent=2))  # last: it makes the folder a journal
+        write_whole(journal.folder / "run.json", json.dumps(facts, indent=2))  # last: it makes the folder a journal
+        return journal
+
+    @classmethod
+    def adopt(cls, run_id: str, uri: str, kind: str, tags: Mapping[str, str], recipe: Recipe) -> "Journal":
+        """A journal for a run in progress that has none: a kill came between the beginnings of the two."""
+        shutil.rmtree(runs_folder() / run_id, ignore_errors=True)
+        journal = cls.create(run_id, uri, kind, tags, recipe)
+        journal.append("status", status="RUNNING")
         return journal
 
     @property
@@ -62,7 +72,7 @@ class Journal:
         """The state of the run's training."""
         return self.folder / "state.npz"
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """`uri` of the tracking store, `kind`, `tags` and `created` (seconds since 1970) of the run."""
         return json.loads((self.folder / "run.json").read_text("utf-8"))
@@ -92,7 +102,7 @@ class Journal:
 
     def mark_sent(self, count: int) -> None:
         """So many more entries have been sent."""
-        _write_whole(self.folder / "sent", str(self._sent() + count))
+        write_whole(self.folder / "sent", str(self._sent() + count))
 
     def _sent(self) -> int:
         path = self.folder / "sent"
@@ -118,16 +128,18 @@ class Journal:
 
     def status(self) -> str:
         """What the run was last said to be: RUNNING, FINISHED, FAILED or KILLED."""
-        return [entry["status"] for entry in self.entries() if entry["kind"] == "status"][-1]
+        said = [entry["status"] for entry in self.entries() if entry["kind"] == "status"]
+        return said[-1] if said else "RUNNING"  # a kill came before the first entry
 
     def is_finished(self) -> bool:
         """Whether the run came to its end."""
         return self.status() == "FINISHED"
 
-    def hold(self) -> bool:
-        """Take the journal for this process, until `release` or its end; False where another process has it."""
+    def hold(self, seconds: float = 0) -> bool:
+        """Take the journal for this process, until `release` or its end; False where another process has it, and still
+        has it after so many seconds."""
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=seconds)
         except (Timeout, OSError):
             return False
         if not self.is_there:  # it was removed a moment ago, and the lock made its folder anew
@@ -181,9 +193,3 @@ def _parsed(line: str) -> Entry | None:
         return json.loads(line)
     except ValueError:
         return None
-
-
-def _write_whole(path: Path, text: str) -> None:
-    staged = path.with_name(f".{path.name}")
-    staged.write_text(text, "utf-8")
-    staged.replace(path)

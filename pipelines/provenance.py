@@ -45,8 +45,12 @@ def machine() -> str:
     lines = listing.read_text("utf-8").splitlines() if listing.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     tensorflow: Any = sys.modules.get("tensorflow")  # what has not been imported uses no GPU
     gpus = tensorflow.config.list_physical_devices("GPU") if tensorflow else []
     found = [tensorflow.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    return ", ".join([name, f"{cores} cores", *found])
+    return ", ".join([name, f"{cores()} cores", *found])
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

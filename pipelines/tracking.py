@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from pipelines.delivery import MODEL, deliver, is_away
 from pipelines.errors import PipelineError, Stopped, UsageError
-from pipelines.home import home, runs_folder
+from pipelines.home import home
 from pipelines.journal import RESUMABLE, Journal, interrupted_journals, journals
 from pipelines.provenance import provenance_tags
 from pipelines.recipes import Recipe, recipe_from_yaml
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from pipelines.datasets import Dataset
 
 Kind = Literal["train", "search", "trial", "ensemble"]
+HANDOVER = 60.0
+"""Seconds that a worker waits for a trial's former worker, which notices within half a minute that it has lost it."""
 log = logging.getLogger(__name__)
 
 
@@ -88,10 +89,10 @@ def track(
     deliver_waiting(client)
     if resume is None:
         journal = _new_journal(client, recipe, kind, name, parent, more_tags or {})
-    elif resume.hold():
+    elif resume.hold(HANDOVER if kind == "trial" else 0):
         journal = resume
     else:
-        raise PipelineError(f"Run {resume.run_id} is being worked on by another process.")
+        raise Stopped(f"Run {resume.run_id} is being worked on by another process.")
     run = TrackedRun(client, journal)
     try:
         if resume is not None:
@@ -172,14 +173,6 @@ def interrupted_run(recipe: Recipe) -> Journal | None:
         if journal.hold():
             journal.remove()
     return None
-
-
-def adopted_journal(run: Run, recipe: Recipe, kind: Kind) -> Journal:
-    """A journal for a run that has none: a kill came between the beginning of one and that of the other."""
-    shutil.rmtree(runs_folder() / run.info.run_id, ignore_errors=True)
-    journal = Journal.create(run.info.run_id, tracking_uri(), kind, run.data.tags, recipe)
-    journal.append("status", status="RUNNING")
-    return journal
 
 
 def _reason(error: Exception) -> str:

@@ -6,11 +6,10 @@ from mlflow.entities import Run
 
 from pipelines.errors import UsageError
 from pipelines.tracking import connect, find_run, search_runs
+from pipelines.tuning.trials import OBJECTIVES
 
 MODEL_TRAINING = {"workflowType": "machine_learning"}
 """The UI has a mode for training and one for language models, and begins with that."""
-OBJECTIVE = "val_accuracy"
-"""By which trials are sorted, where the search does not say."""
 
 
 def view_of(reference: str | None) -> str:
@@ -40,13 +39,14 @@ def _list(experiment_id: str, **options: str) -> str:
 
 
 def _trials(search: Run) -> str:
-    """Sorted by a metric, the UI does not fold nested runs away."""
-    objective = search.data.tags.get("zoo.search.objective", OBJECTIVE)
+    """Sorted by a metric, the UI does not fold nested runs away. `objective` is the search's at a trial's best epoch,
+    which decided; under its own name MLflow has that of the last epoch."""
+    direction = OBJECTIVES.get(search.data.tags.get("zoo.search.objective", ""), "max")
     return _list(
         search.info.experiment_id,
         searchFilter=f"tags.`mlflow.parentRunId` = '{search.info.run_id}'",
-        orderByKey=f"metrics.`{objective}`",
-        orderByAsc="true" if objective.endswith("loss") else "false",
+        orderByKey="metrics.`objective`",
+        orderByAsc="true" if direction == "min" else "false",
         compareRunsMode="CHART",
     )
 

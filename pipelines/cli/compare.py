@@ -20,18 +20,24 @@ if TYPE_CHECKING:
     from pipelines.comparison import ComparedRun
 
 NONE = "–"
-BOLD = ("val_accuracy", "val_loss", "best_val_accuracy", "test_accuracy")
-"""Metrics of which one value is better than another; epochs, minutes and parameters are what it costs."""
+COSTS = ("epochs", "minutes", "parameters")
+"""Metrics of which no value is better than another: what a run costs."""
 HEADINGS: dict[str, tuple[str, Callable[[float], str]]] = {
     "epochs": ("epochs\ntrained", "{:.0f}".format),
     "val_accuracy": ("val\n(%)", lambda share: f"{100 * share:.2f}"),
     "best_val_accuracy": ("best\nepoch (%)", lambda share: f"{100 * share:.2f}"),
     "val_loss": ("val\nloss", "{:.4f}".format),
+    "accuracy": ("training\n(%)", lambda share: f"{100 * share:.2f}"),
+    "loss": ("training\nloss", "{:.4f}".format),
     "test_accuracy": ("test\n(%)", lambda share: f"{100 * share:.2f}"),
     "minutes": ("minutes", "{:.1f}".format),
     "parameters": ("parameters", "{:,.0f}".format),
 }
 """Of the metrics: what their columns are called, and how they are written."""
+ASKED_FOR = ("accuracy", "loss")
+"""Metrics that a table has only where it is sorted by them: the curves show them, and a table has to fit."""
+Numbers = Mapping[str, dict[str, str]]
+"""By a run's id its metrics as they are written, by their headings."""
 WORDS = ("run", "recipe", "status")
 SHORT = 7
 """Characters of a heading that needs no second line."""
@@ -72,18 +78,20 @@ def compare(
             found = comparison.trials_of(search)
         else:
             found = comparison.runs_named(runs) if runs else comparison.latest_runs()
-        compared = [comparison.read_run(run) for run in found]
-    name, title = "-".join(run.run_id[:8] for run in compared[:MOST_NAMED]), "Learning curves"
+        compared = comparison.read_runs(found)
+    if search and not metric and comparison.objective_of(compared):
+        metric = comparison.OBJECTIVE
+    if metric:
+        compared = comparison.by_metric(compared, metric)
+    name, title = "-".join(run.info.run_id[:8] for run in found[:MOST_NAMED]), "Learning curves"
     if search:
         search_id = found[0].data.tags["mlflow.parentRunId"][:8]
         name, title = f"search-{search_id}", f"Learning curves of search {search_id}"
-    figure = comparison.draw_together(compared, title)
+    figure = comparison.draw_together(compared, title, metric or "best_val_accuracy")
     file = None
     if figure:
         output = output or home() / "compare" / f"{name}.png"
         file = write_files(output.parent, {output.name: png(figure)})[output.name]
-    if metric:
-        compared = comparison.by_metric(compared, metric)
     fields = comparison.differing(compared)
     remarks = comparison.remarks(compared)
     if as_json:
@@ -96,8 +104,7 @@ def compare(
             }
         )
         return
-    best = {name: comparison.best_of(compared, name) for name in BOLD}
-    for table in _tables(compared, fields, best):
+    for table in _tables(compared, fields, _numbers(compared, metric)):
         out.print(table)
     for run in compared:
         if run.error:
@@ -107,13 +114,37 @@ def compare(
     out.print(f"curves   {file}" if file else "No epoch was recorded: there are no curves to draw.", markup=False)
 
 
-def _tables(runs: "list[ComparedRun]", fields: list[str], best: Mapping[str, float | None]) -> Iterator[Table]:
+def _numbers(runs: "list[ComparedRun]", metric: str | None) -> Numbers:
+    """The runs' metrics, the best bold, without what all lack or have in common or another column says; `metric` is the
+    one that they are sorted by."""
+    from pipelines.comparison import OBJECTIVE, best_of, objective_of
+
+    objective, headings = objective_of(runs), HEADINGS
+    if objective:
+        heading, form = HEADINGS[objective]
+        headings = {OBJECTIVE: ("objective\n" + heading.replace("\n", " "), form), **HEADINGS}
+    numbers: Numbers = {run.run_id: {} for run in runs}
+    columns = {name: [run.metrics.get(name) for run in runs] for name in headings}
+    for name, (heading, form) in headings.items():
+        values = columns[name]
+        repeats = name == "best_val_accuracy" and values in (columns["val_accuracy"], columns.get(OBJECTIVE))
+        is_same = name == "parameters" and len(set(values)) == 1
+        if repeats or is_same or (name in ASKED_FOR and name != metric) or values.count(None) == len(values):
+            continue
+        best = None if name in COSTS else best_of(runs, name)
+        for run, value in zip(runs, values, strict=True):
+            text = NONE if value is None else form(value)
+            numbers[run.run_id][heading] = f"[bold]{text}[/bold]" if value is not None and value == best else text
+    return numbers
+
+
+def _tables(runs: "list[ComparedRun]", fields: list[str], numbers: Numbers) -> Iterator[Table]:
     """One with a row a run; or, where a run has more to show than fits, with a column a run and as many as fit."""
-    across = _rows(runs, short_names(fields), fields, best)
+    across = _rows(runs, short_names(fields), fields, numbers)
     if _width(across) <= out.width:
         yield across
         return
-    cells = [_cells(run, runs, fields, fields, best) for run in runs]
+    cells = [_cells(run, runs, fields, fields, numbers) for run in runs]
     while cells:
         fit = max((n for n in range(1, len(cells) + 1) if _width(_columns(cells[:n])) <= out.width), default=1)
         fit = math.ceil(len(cells) / math.ceil(len(cells) / fit))  # no table of a single run after full ones
@@ -126,8 +157,8 @@ def _width(table: Table) -> int:
     return Measurement.get(out, out.options.update(max_width=10_000), table).maximum
 
 
-def _rows(runs: "list[ComparedRun]", names: list[str], fields: list[str], best: Mapping[str, float | None]) -> Table:
-    cells = [_cells(run, runs, names, fields, best) for run in runs]
+def _rows(runs: "list[ComparedRun]", names: list[str], fields: list[str], numbers: Numbers) -> Table:
+    cells = [_cells(run, runs, names, fields, numbers) for run in runs]
     heads = [
         # Long names go on two lines, for a table has to fit into a terminal.
         Column(
@@ -159,11 +190,7 @@ def _columns(cells: list[dict[str, str]]) -> Table:
 
 
 def _cells(
-    run: "ComparedRun",
-    runs: "list[ComparedRun]",
-    names: list[str],
-    fields: list[str],
-    best: Mapping[str, float | None],
+    run: "ComparedRun", runs: "list[ComparedRun]", names: list[str], fields: list[str], numbers: Numbers
 ) -> dict[str, str]:
     """What a table says of a run, by its headings, without what all runs lack or have in common."""
     cells = {"run": run.run_id[:8]}
@@ -177,16 +204,7 @@ def _cells(
         cells[name] = escape(_setting(run.settings[field])) if field in run.settings else NONE
     if run.trial is None or len({other.seed for other in runs}) > 1:
         cells["seed"] = NONE if run.seed is None else str(run.seed)
-    for metric, (heading, form) in HEADINGS.items():
-        values = [other.metrics.get(metric) for other in runs]
-        repeats = metric == "best_val_accuracy" and values == [other.metrics.get("val_accuracy") for other in runs]
-        is_same = metric == "parameters" and len(set(values)) == 1
-        if repeats or is_same or not any(value is not None for value in values):
-            continue
-        value = run.metrics.get(metric)
-        text = NONE if value is None else form(value)
-        cells[heading] = f"[bold]{text}[/bold]" if value is not None and value == best.get(metric) else text
-    return cells
+    return cells | numbers[run.run_id]
 
 
 def _setting(value: Any) -> str:
@@ -205,6 +223,7 @@ def _as_json(run: "ComparedRun", fields: list[str]) -> dict[str, Any]:
         "kind": run.kind,
         "recipe": run.recipe,
         "trial": run.trial,
+        "objective": run.objective,
         "seed": run.seed,
         "status": run.status,
         "error": run.error or None,

@@ -8,14 +8,14 @@ from rich.table import Table
 
 from pipelines.cli.console import err, out, percent, print_json
 from pipelines.cli.train import JsonOption, RecipeArgument, SetOption, resolve_recipe
-from pipelines.errors import UsageError
+from pipelines.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.journal import Journal
     from pipelines.recipes import Recipe
-    from pipelines.tuning.plan import Algorithm, Plan
+    from pipelines.tuning.plan import Plan
     from pipelines.tuning.role import Place
     from pipelines.tuning.search import Job, Search
 
@@ -31,11 +31,12 @@ def tune(
         int | None, typer.Option(min=1, help="How many to train, the recipe as it stands among them. Default: 10.")
     ] = None,
     algorithm: Annotated[
-        Literal["random", "bayesian", "hyperband", "grid"], typer.Option(help="What chooses the settings.")
-    ] = "random",
-    objective: Annotated[str, typer.Option(help="The metric that decides.")] = "val_accuracy",
+        Literal["random", "bayesian", "hyperband", "grid"] | None,
+        typer.Option(help="What chooses the settings. Default: random."),
+    ] = None,
+    objective: Annotated[str | None, typer.Option(help="The metric that decides. Default: val_accuracy.")] = None,
     assignments: SetOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of settings.")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the choice of settings. Default: 1.")] = None,
     seeds: Annotated[
         int, typer.Option(min=0, help="Train winner and recipe again with so many seeds each; 0 to leave that out.")
     ] = 3,
@@ -77,21 +78,21 @@ def tune(
         return
     if place.role == "chief" and workers > 1:
         raise UsageError("--workers is for a search on one machine, and a chief waits for workers elsewhere.")
-    plan, journal = _plan(recipe, assignments, resume, trials, algorithm, objective, seed, patience)
-    found = run_search(
-        journal.recipe if journal else resolve_recipe(recipe, assignments),
-        plan,
-        journal=journal,
-        place=place,
-        workers=workers,
-        threads=threads,
-        minutes=time_limit,
-        seeds=seeds,
-    )
+    asked = {"trials": trials, "algorithm": algorithm, "objective": objective, "seed": seed, "patience": patience}
+    plan, journal = _plan(recipe, assignments, resume, asked)
+    options: dict[str, Any] = {"journal": journal, "place": place, "workers": workers, "threads": threads}
+    try:
+        chosen = journal.recipe if journal else resolve_recipe(recipe, assignments)
+        found = run_search(chosen, plan, **options, minutes=time_limit, seeds=seeds)
+    except KeyboardInterrupt:
+        err.print("[dim]the search goes on with the same command and --resume[/dim]")
+        raise
     if as_json:
         print_json(_as_json(found))
     else:
         _say(found)
+    if found.problem:
+        raise PipelineError(f"Winner and recipe could not be trained again: {found.problem}")
 
 
 def run_search(
@@ -107,8 +108,9 @@ def run_search(
 ) -> "Search":
     """A search whose progress is shown."""
     plan.check(recipe)
-    what = f"going on with search {journal.run_id}" if journal else f"{plan.trials} trials, {plan.algorithm}"
-    err.print(f"[dim]{recipe.name}: {what}, over {', '.join(recipe.search)}[/dim]")
+    what = f"{plan.trials} trials, {plan.algorithm}, for {plan.objective}, over {', '.join(recipe.search)}"
+    going_on = f"going on with search {journal.run_id}: " if journal else ""
+    err.print(f"[dim]{recipe.name}: {going_on}{what}[/dim]")
     from serving.quiet import import_tensorflow
 
     import_tensorflow()
@@ -132,41 +134,38 @@ def run_search(
         err.print(f"[dim]training {what}[/dim]")
         return TrainingProgress(what)
 
-    options: dict[str, Any] = {"minutes": minutes, "seeds": seeds, "progress": progress}
-    try:
-        with view:
-            return search(recipe, plan, view, conduct=conduct, resume=journal, **options)
-    except KeyboardInterrupt:
-        err.print("[dim]the search goes on with the same command and --resume[/dim]")
-        raise
+    with view:
+        return search(
+            recipe, plan, view, conduct=conduct, resume=journal, minutes=minutes, seeds=seeds, progress=progress
+        )
 
 
 def _plan(
-    name: str,
-    assignments: list[str] | None,
-    resume: bool,
-    trials: int | None,
-    algorithm: "Algorithm",
-    objective: str,
-    seed: int,
-    patience: int | None,
+    name: str, assignments: list[str] | None, resume: bool, asked: dict[str, Any]
 ) -> "tuple[Plan, Journal | None]":
-    """What is to be done, and with `resume` the interrupted search that is gone on with, whose plan counts."""
+    """What is to be done, and with `resume` the interrupted search that is gone on with, whose plan counts.
+
+    `asked` are the plan's fields, None for those that were not named.
+    """
+    from pipelines.recipes import is_path
     from pipelines.tuning.plan import Plan, SearchFolder, interrupted_search
 
     if resume:
-        from pipelines.errors import PipelineError
         from pipelines.tracking import tracking_uri
 
         try:
             recipe = resolve_recipe(name, assignments)
-        except PipelineError:
-            recipe = None
+        except UsageError:
+            if assignments or is_path(name):
+                raise
+            recipe = None  # the search's id, then
         journal = interrupted_search(recipe, name, tracking_uri())
         if journal is not None:
-            return SearchFolder(journal.run_id).read()[1].extended(trials), journal
+            return SearchFolder(journal.run_id).read()[1].extended(**asked), journal
+        if recipe is None:
+            raise UsageError(f"There is no interrupted search '{name}', and no recipe of that name.")
         err.print("[dim]there is no interrupted search of this recipe to go on with: searching anew[/dim]")
-    return Plan(algorithm, trials or 10, objective, seed, patience), None
+    return Plan(**{field: value for field, value in asked.items() if value is not None}), None
 
 
 def _take_part(place: "Place", name: str, assignments: list[str] | None, threads: int | None) -> None:
@@ -229,7 +228,9 @@ def _say(found: "Search") -> None:
     table = Table("trained again", "seeds", "test accuracy", title="winner and recipe")
     for name, seeds in (("the winner", confirmed.winner), ("the recipe as it stands", confirmed.recipe)):
         each = ", ".join(f"{100 * accuracy:.2f}" for accuracy in seeds.test_accuracies)
-        table.add_row(name, str(len(seeds.run_ids)), f"{100 * seeds.mean:.2f} ± {100 * seeds.spread:.2f} %  ({each})")
+        count = len(seeds.run_ids)
+        spread = f" ± {100 * seeds.spread:.2f} %  ({each})" if count > 1 else " %"
+        table.add_row(name, str(count), f"{100 * seeds.mean:.2f}{spread}")
     out.print(table)
     out.print(confirmed.verdict, markup=False)
     out.print(

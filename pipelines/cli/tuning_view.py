@@ -46,8 +46,10 @@ class SearchView:
 
     def begin(self, trial: Trial) -> None:
         """A trial begins, or goes on."""
-        self.trials[trial.number], self.states[trial.number] = trial, "begins"
+        # The table is drawn by another thread: the state comes last.
         self.began[trial.number] = time.monotonic()
+        self.trials[trial.number] = trial
+        self.states[trial.number] = "begins"
 
     def epoch(self, trial: Trial, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
         """It has been trained for so many epochs of so many."""
@@ -66,7 +68,7 @@ class SearchView:
 
     def ended(self) -> list[Trial]:
         """The trials that are over."""
-        return [trial for number, trial in self.trials.items() if number not in self.states]
+        return [trial for number, trial in list(self.trials.items()) if number not in self.states]
 
     def footer(self) -> str:
         """The best so far, and the time that is left."""

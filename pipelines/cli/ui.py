@@ -1,5 +1,6 @@
 """`zoo ui` and `zoo sync`."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -55,14 +56,23 @@ def ui(
         if opens:
             _open(address)
         return
-    server_address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # which stands for all
+    server_address = _address(host, port)
     address = f"{server_address}/{view}"
     out.print(f"MLflow's UI on {tracking_uri()}: {address}  (Ctrl-C ends it)", markup=False)
     sys.exit(_serve(host, port, server_address, address if opens else None))
 
 
+def _address(host: str, port: int) -> str:
+    """Where a browser of this machine finds a server that listens at `host`; what stands for all addresses is none."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+
+
 def _serve(host: str, port: int, server_address: str, page: str | None) -> int:
-    """Run MLflow's server until it ends, by itself or by Ctrl-C; its exit status. `page` is opened when it answers."""
+    """Run MLflow's server until it ends, by itself or by Ctrl-C; its exit status. `page` is opened when it answers.
+
+    However this ends, the server has ended.
+    """
     from pipelines.home import home
     from pipelines.tracking import tracking_uri
 
@@ -78,9 +88,12 @@ def _serve(host: str, port: int, server_address: str, page: str | None) -> int:
             _open(page)
         return server.wait()
     except KeyboardInterrupt:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
         return 0
+    finally:
+        if server.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
 
 
 def _answers(address: str, server: "subprocess.Popen[bytes]") -> bool:

@@ -43,10 +43,11 @@ def scale_of(space: Range | Choice) -> Scale:
 
 
 def parallel_coordinates(
-    trials: "Sequence[Trial]", scales: Mapping[str, Scale], objective: str, direction: Direction
+    trials: "Sequence[Trial]", scales: Mapping[str, Scale], objective: str, direction: Direction, *, best: int
 ) -> Figure:
     """The finished trials across an axis a field, and last their objective, by which they are coloured.
 
+    `best` is the number of the trial that the search takes for its best, whichever others are as good.
     `scales` has the searched fields by dotted name, in the order of the axes: `choice` for what is no range. Colours
     go by rank, so that a few bad trials do not make all others look alike. A field that a trial did not have, for its
     condition did not hold, is crossed at "–".
@@ -54,7 +55,8 @@ def parallel_coordinates(
     factor = factor_of(objective)
     finished = [trial for trial in trials if trial.objective is not None]
     values = np.array([factor * (trial.objective or 0.0) for trial in finished])
-    order = np.argsort(values if direction == "max" else -values, kind="stable")  # the best is drawn last
+    is_best = np.array([trial.number == best for trial in finished])
+    order = np.lexsort((values if direction == "max" else -values, is_best))  # the best is drawn last
     finished, values = [finished[i] for i in order], values[order]
     titles = short_names(list(scales))
     axes_ = [
@@ -183,7 +185,7 @@ def _draw_axis(axes: Axes, place: int, axis: _Axis, *, is_last: bool) -> None:
 
 
 def _draw_trials(axes: Axes, finished: "list[Trial]", places: np.ndarray) -> None:
-    """Lines through `places` [trials, axes], worst first."""
+    """Lines through `places` [trials, axes], the worst first and the best last."""
     count = len(finished)
     ranks = np.linspace(0, 1, count) if count > 1 else np.ones(1)
     colours = matplotlib.colormaps["viridis"](ranks)

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 SEEDS_SPREAD = 0.16
 
 
-def objective_over_trials(trials: "Sequence[Trial]", objective: str, direction: Direction) -> Figure:
+def objective_over_trials(trials: "Sequence[Trial]", objective: str, direction: Direction, *, best: int) -> Figure:
     """Each trial's objective by its number, the best so far, and trial 0, which is the recipe as it stands.
 
+    `best` is the number of the trial that the search takes for its best, which has a ring.
     Failed trials are crosses at the bottom; those that are neither finished nor failed are left out. Where trials were
     trained for different numbers of epochs, as in a hyperband, colour and size say for how many. A later trial far
     worse than the others is a triangle at the edge, or they would all be one line.
@@ -43,8 +44,18 @@ def objective_over_trials(trials: "Sequence[Trial]", objective: str, direction: 
             numbers != 0
         )  # with which all are compared
         _draw_trials(figure, axes, numbers, values, np.array([trial.epochs for trial in finished]), ~beyond)
-        best = list(accumulate(values, max if direction == "max" else min))
-        axes.step([*numbers, last + 0.5], [*best, best[-1]], where="post", color="tab:green", label="best so far")
+        so_far = list(accumulate(values, max if direction == "max" else min))
+        axes.step([*numbers, last + 0.5], [*so_far, so_far[-1]], where="post", color="tab:green", label="best so far")
+        axes.scatter(
+            numbers[numbers == best],
+            values[numbers == best],
+            s=110,
+            facecolors="none",
+            edgecolors="tab:red",
+            linewidths=1.6,
+            zorder=4,
+            label=f"the best (trial {best})",
+        )
         if numbers[0] == 0:
             axes.axhline(values[0], color="0.35", linestyle="--", linewidth=1, label="the recipe (trial 0)")
         _set_range(axes, values[~beyond])

@@ -20,6 +20,8 @@ class BracketOracle(SturdyOracle, HyperbandOracle):
 
     layout: list[Bracket]
     _brackets: list[dict[str, Any]]
+    _is_exhausted = False
+    """Whether the space has no more settings: the rounds that they were for stay smaller."""
 
     def begin(self, folder: SearchFolder, plan: Plan, first: Values) -> None:
         """Lay out the brackets."""
@@ -38,10 +40,12 @@ class BracketOracle(SturdyOracle, HyperbandOracle):
                 best = self._promoted(number, place)
                 if best is not None:
                     return self._promote(trial_id, number, place, best)
-            if len(self._brackets[number]["rounds"][0]) < bracket.sizes[0]:
+            if len(self._brackets[number]["rounds"][0]) < bracket.sizes[0] and not self._is_exhausted:
                 return self._random(trial_id, number)
         if self.ongoing_trials or self._retry_queue:
             return {"status": "IDLE"}
+        if self._is_exhausted:
+            return {"status": "STOPPED"}
         # Trials that failed took promotions with them.
         return self._random(trial_id, len(self.layout) - 1)
 
@@ -63,7 +67,7 @@ class BracketOracle(SturdyOracle, HyperbandOracle):
         """Whether a round will stay smaller than laid out, since trials before it failed."""
         rounds, sizes = self._brackets[number]["rounds"], self.layout[number].sizes
         if place == 0:
-            return False
+            return self._is_exhausted
         before = [self.trials[entry["id"]] for entry in rounds[place - 1]]
         whole = len(before) >= sizes[place - 1] or self._is_short(number, place - 1)
         alive = sum(trial.status != "FAILED" for trial in before)
@@ -83,8 +87,9 @@ class BracketOracle(SturdyOracle, HyperbandOracle):
 
     def _random(self, trial_id: str, number: int) -> dict[str, Any]:
         values = self._random_values()
-        if values is None:  # the space has no more
-            return {"status": "IDLE" if self.ongoing_trials or self._retry_queue else "STOPPED"}
+        if values is None:
+            self._is_exhausted = True
+            return self.choose(trial_id)
         return self._enter(trial_id, number, values)
 
     def _enter(self, trial_id: str, number: int, values: Values) -> dict[str, Any]:

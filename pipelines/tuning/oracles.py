@@ -1,6 +1,5 @@
 """The oracle of each algorithm: Keras Tuner's, as `pipelines.tuning.sturdy` has them."""
 
-import itertools
 import random
 import warnings
 from collections.abc import Iterator
@@ -60,30 +59,14 @@ class GridOracle(SturdyOracle):
     """
 
     def choose(self, trial_id: str) -> dict[str, Any]:
-        """The next one that is not the recipe itself."""
-        for index in itertools.islice(self._order(), self._place, None):
-            self._place += 1
+        """The next one that has not been tried: its place need not be kept."""
+        size = grid_size(self.hyperparameters)
+        order = iter(range(size)) if size <= self.plan.trials else _permutation(size, self.seed)
+        for index in order:
             values = grid_values(self.hyperparameters, index)
             if values is not None and not self._duplicate(values):
                 return {"status": "RUNNING", "values": values}
         return {"status": "STOPPED"}
-
-    _place = 0
-
-    def _order(self) -> Iterator[int]:
-        size = grid_size(self.hyperparameters)
-        if size <= self.plan.trials:
-            return iter(range(size))
-        return _permutation(size, self.seed)
-
-    def get_state(self) -> dict[str, Any]:
-        """With the place in the grid."""
-        return {**super().get_state(), "place": self._place}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """With the place in the grid."""
-        super().set_state(state)
-        self._place = state["place"]
 
 
 def make_oracle(recipe: Recipe, plan: Plan, folder: SearchFolder) -> SturdyOracle:

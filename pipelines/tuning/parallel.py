@@ -4,24 +4,33 @@ In both the chief is the process that has the oracle, and the workers speak with
 machine they are this program's own processes, with a supervisor.
 """
 
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import tensorflow as tf
 
 from pipelines.datasets import load_dataset
 from pipelines.errors import PipelineError, Stopped, UsageError
 from pipelines.interruption import check
+from pipelines.provenance import cores
 from pipelines.recipes import Recipe
 from pipelines.tuning.chief import Chief
 from pipelines.tuning.loop import work
 from pipelines.tuning.oracles import SEARCH
 from pipelines.tuning.plan import Plan, SearchFolder
 from pipelines.tuning.role import Place
-from pipelines.tuning.runner import TrialRunner, Watch, close_run, new_trial, read_outcome, write_outcome
+from pipelines.tuning.runner import (
+    TrialRunner,
+    Watch,
+    close_run,
+    journal_of,
+    new_trial,
+    read_outcome,
+    write_outcome,
+)
 from pipelines.tuning.search import Job
 from pipelines.tuning.supervisor import Supervisor, spawn
 from pipelines.tuning.trials import Trial
@@ -43,7 +52,7 @@ def with_workers(count: int, threads: int | None) -> Callable[[Job], None]:
     def conduct(job: Job) -> None:
         with Chief(job.oracle) as chief:
             audience = _Audience(job, chief)
-            each = threads or max(1, len(os.sched_getaffinity(0)) // count)
+            each = threads or max(1, cores() // count)
 
             def start(worker: str) -> subprocess.Popen[bytes]:
                 command = [sys.executable, "-m", "pipelines.cli", "tune", str(job.folder.path / "recipe.yaml")]
@@ -56,6 +65,11 @@ def with_workers(count: int, threads: int | None) -> Callable[[Job], None]:
                 while not chief.is_done():
                     audience.look()
                     supervisor.poll()
+                    for worker in chief.silent(2 * SILENCE):
+                        chief.release(worker)
+                        supervisor.kill(worker)  # it hangs
+                    for worker in supervisor.given_up:
+                        chief.release(worker)
                     if supervisor.all_gone and not chief.is_done():
                         reasons = " ".join(supervisor.given_up.values()) or "None of them found anything to do."
                         raise Stopped(
@@ -107,7 +121,7 @@ def take_part(place: Place, recipe: Recipe, watch: Callable[[Plan], Watch]) -> i
         if SEARCH not in names:
             raise PipelineError(f"The chief at {oracle.address} is none of this program: it names no search.")
         folder = SearchFolder(names[SEARCH])
-        searched, plan = folder.read()
+        searched, plan, digest = folder.read()
         if searched.flat() != recipe.flat() or searched.search != recipe.search:
             raise UsageError(
                 f"The chief at {oracle.address} searches over another recipe than {recipe.name} with these settings; "
@@ -118,7 +132,13 @@ def take_part(place: Place, recipe: Recipe, watch: Callable[[Plan], Watch]) -> i
             check()
             oracle.check()
 
-        runner = TrialRunner(searched, plan, folder, load_dataset(**searched.dataset.options), watch(plan), look=look)
+        data = load_dataset(**searched.dataset.options)
+        if data.digest != digest:
+            raise PipelineError(
+                f"The dataset {data.name} has the digest {data.digest[:12]} here and {digest[:12]} at the chief; give "
+                "all the same data."
+            )
+        runner = TrialRunner(searched, plan, folder, data, watch(plan), look=look)
         work(oracle, place.worker, runner)
     return runner.count
 
@@ -162,7 +182,9 @@ class _Audience:
             return False
         trial = read_outcome(self.job.folder, int(ongoing.trial_id))
         if trial is None:
-            failed = Trial(**{**vars(new_trial(self.job.recipe, ongoing)), "error": reason})
+            journal = journal_of(self.job.recipe, self.job.folder, int(ongoing.trial_id))
+            run_id = journal.run_id if journal else ""
+            failed = replace(new_trial(self.job.recipe, ongoing), run_id=run_id, error=reason)
             write_outcome(self.job.folder, failed)
             close_run(self.job.recipe, self.job.folder, failed)
         return self.chief.fail(worker, reason) is not None

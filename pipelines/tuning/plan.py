@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pipelines.errors import PipelineError, UsageError
 from pipelines.files import write_files
@@ -66,11 +66,26 @@ class Plan:
                 f"The recipe {recipe.name} searches over 'epochs', which hyperband decides itself; take another "
                 "algorithm, or leave the field out."
             )
+        if self.patience is not None and not (self.objective.startswith("val_") and recipe.dataset.validation != 0):
+            raise UsageError(
+                f"--patience watches validation, and the objective is {self.objective}; leave it out, or take "
+                "val_accuracy or val_loss."
+            )
         if self.patience is not None and "early_stopping" in {name.split(".")[0] for name in recipe.search}:
             raise UsageError(f"The recipe {recipe.name} searches over early_stopping, and --patience would set it.")
 
-    def extended(self, trials: int | None) -> "Plan":
-        """The plan of an interrupted search that is to have another number of trials. Raises UsageError."""
+    def extended(self, trials: int | None = None, **given: Any) -> "Plan":
+        """The plan of an interrupted search that is to have another number of trials.
+
+        `given` is what else it was asked for; None for what was not said. Raises UsageError where that is another plan.
+        """
+        for name, value in given.items():
+            mine = getattr(self, name)
+            if value not in (None, mine):
+                raise UsageError(
+                    f"The interrupted search has the {name} {mine}, and --{name} asks for {value}; leave it out to go "
+                    "on, or leave --resume out to search anew."
+                )
         if trials is None or trials == self.trials:
             return self
         if self.algorithm == "hyperband" or trials < self.trials:
@@ -100,21 +115,27 @@ class SearchFolder:
         """The state of a trial's training."""
         return self.trial(number) / "state.npz"
 
-    def write(self, recipe: Recipe, plan: Plan) -> None:
-        """Write down what the search is to do."""
-        plan_text = json.dumps(dataclasses.asdict(plan), indent=2)
-        self.put({"recipe.yaml": recipe.to_yaml(), "plan.json": plan_text})
+    def clear(self) -> None:
+        """Delete the checkpoints, once nobody will go on with any trial."""
+        for path in (self.path / "trials").glob("*/state.*"):
+            path.unlink()
+
+    def write(self, recipe: Recipe, plan: Plan, dataset_digest: str) -> None:
+        """Write down what the search is to do, and on which images."""
+        facts = {"plan": dataclasses.asdict(plan), "dataset_digest": dataset_digest}
+        self.put({"recipe.yaml": recipe.to_yaml(), "plan.json": json.dumps(facts, indent=2)})
 
     def put(self, texts: dict[str, str]) -> dict[str, Path]:
         """Write files into the folder, each whole or not at all."""
         return write_files(self.path, {name: text.encode() for name, text in texts.items()})
 
-    def read(self) -> tuple[Recipe, Plan]:
-        """The recipe that is searched, and the plan. Raises PipelineError where there is none."""
+    def read(self) -> tuple[Recipe, Plan, str]:
+        """The recipe that is searched, the plan, and the dataset's digest. Raises PipelineError where there is none."""
         try:
             recipe = recipe_from_yaml((self.path / "recipe.yaml").read_text("utf-8"), f"of search {self.search_id}")
-            return recipe, Plan(**json.loads((self.path / "plan.json").read_text("utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            facts = json.loads((self.path / "plan.json").read_text("utf-8"))
+            return recipe, Plan(**facts["plan"]), facts["dataset_digest"]
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise PipelineError(
                 f"The folder {self.path} of search {self.search_id} cannot be read ({error}); all that work on a "
                 "search need one ZOO_HOME, on a disk that each of them sees."
@@ -123,10 +144,18 @@ class SearchFolder:
 
 def interrupted_search(recipe: Recipe | None, reference: str, uri: str) -> Journal | None:
     """The latest unfinished search of the very same recipe, search block included, or with the id `reference` or the
-    start of it; None where there is none to go on with."""
-    for journal in _unfinished(uri):
+    start of it; None where there is none to go on with. Raises UsageError where a process is still at work on it."""
+    for journal in _searches(uri):
         named = len(reference) >= 4 and journal.run_id.startswith(reference)
-        if named or (recipe is not None and _is_same(journal.recipe, recipe)):
+        if not named and (recipe is None or not _is_same(journal.recipe, recipe)):
+            continue
+        if not journal.hold():
+            raise UsageError(
+                f"Search {journal.run_id} is being worked on by another process; wait for it, or leave --resume out."
+            )
+        finished = journal.is_finished()
+        journal.release()
+        if not finished:
             return journal
     return None
 
@@ -135,15 +164,14 @@ def _is_same(one: Recipe, other: Recipe) -> bool:
     return one.name == other.name and one.flat() == other.flat() and one.search == other.search
 
 
-def _unfinished(uri: str) -> Iterator[Journal]:
+def _searches(uri: str) -> Iterator[Journal]:
+    """Those that are not done with and came so far as to have a plan."""
     for journal in journals():
         try:
             facts = journal.facts
             usable = (facts["uri"], facts["kind"]) == (uri, "search") and bool(journal.recipe)
+            usable = usable and (SearchFolder(journal.run_id).path / "plan.json").exists()
         except (OSError, ValueError, UsageError):  # removed since, or of a version whose recipes had other fields
             continue
-        if usable and journal.hold():
-            finished = journal.is_finished()
-            journal.release()
-            if not finished:
-                yield journal
+        if usable:
+            yield journal

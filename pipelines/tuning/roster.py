@@ -52,8 +52,11 @@ class Roster:
                 raise
 
     def is_done(self) -> bool:
-        """Whether every trial has ended: a worker has asked in vain for one while none was in progress or waiting."""
-        return self._is_exhausted
+        """Whether every trial has ended: there are as many as planned, or a worker has asked in vain for one, and none
+        is in progress or waits to be gone on with."""
+        with self.turn() as oracle:
+            planned = oracle.max_trials is not None and len(oracle.trials) >= oracle.max_trials
+            return self._is_exhausted or (planned and not oracle.ongoing_trials and not oracle._retry_queue)
 
     def silent(self, seconds: float) -> list[str]:
         """The workers that have a trial and were not heard of for so long."""

@@ -1,7 +1,6 @@
 """One trial of a search, on the very path of `zoo train`; the test images are left alone."""
 
 import contextlib
-import gc
 import json
 import shutil
 import time
@@ -21,10 +20,10 @@ from pipelines.files import write_files
 from pipelines.interruption import check
 from pipelines.journal import Journal, journals
 from pipelines.recipes import Recipe
-from pipelines.settings.training import EarlyStopping
 from pipelines.tracked_run import TrackedRun
-from pipelines.tracking import adopted_journal, search_runs, track, tracking_uri
+from pipelines.tracking import search_runs, track, tracking_uri
 from pipelines.training import fit
+from pipelines.tuning.oracles import SEARCH
 from pipelines.tuning.plan import Plan, SearchFolder
 from pipelines.tuning.space import resolve
 from pipelines.tuning.trials import Trial
@@ -74,7 +73,9 @@ class TrialRunner:
         A trial that was interrupted goes on in its run, from the last whole epoch; one that had ended, without the
         search having heard of it, is not trained again.
         """
-        number = int(tuner_trial.trial_id)
+        number, search = int(tuner_trial.trial_id), tuner_trial.hyperparameters.values.get(SEARCH)
+        if search != self.folder.search_id:
+            raise Stopped(f"The chief has begun search {search}; this worker is of {self.folder.search_id}.")
         trial = read_outcome(self.folder, number)
         if trial is None:
             trial = self._train(new_trial(self.recipe, tuner_trial), tuner_trial)
@@ -87,13 +88,13 @@ class TrialRunner:
         return {self.plan.objective: trial.objective}, trial.best_epoch - 1
 
     def _train(self, trial: Trial, tuner_trial: TunerTrial) -> Trial:
-        begun = time.monotonic()
-        journal = journal_of(self.recipe, self.folder, trial.number)
-        earlier = journal.minutes() * 60 if journal else 0.0
+        begun, earlier = time.monotonic(), 0.0
         recipe, params, mistake = self._recipe(trial)
         options: dict[str, Any] = {"name": f"trial {trial.number}", "parent": self.folder.search_id}
         tags = {TRIAL: str(trial.number)}
         try:
+            journal = journal_of(self.recipe, self.folder, trial.number)
+            earlier = journal.minutes() * 60 if journal else 0.0
             with track(recipe, "trial", **options, more_tags=tags, resume=journal, params=params) as run:
                 trial = replace(trial, run_id=run.id)
                 self.watch.begin(trial)
@@ -111,6 +112,8 @@ class TrialRunner:
                     if trial.is_finished or trial.error:  # before its run is ended: see `close_run`
                         trial = replace(trial, seconds=earlier + time.monotonic() - begun)
                         write_outcome(self.folder, trial)
+        except Stopped:
+            raise
         except Exception as error:
             if not trial.run_id:  # each later trial would fail alike
                 what = "went away" if is_away(error) else "does not take a trial"
@@ -119,7 +122,6 @@ class TrialRunner:
                 raise
         finally:
             keras.backend.clear_session()  # graphs of past trials would pile up
-            gc.collect()
         return trial
 
     def _recipe(self, trial: Trial) -> tuple[Recipe, dict[str, Any], UsageError | None]:
@@ -143,7 +145,8 @@ class TrialRunner:
         curve = np.array(fitted.history[self.plan.objective], float)
         if not np.isfinite(curve).any():
             raise PipelineError(f"{self.plan.objective} was never a number; try smaller learning rates.")
-        best = int(np.nanargmax(curve) if self.plan.direction == "max" else np.nanargmin(curve))
+        value = np.nanmax(curve) if self.plan.direction == "max" else np.nanmin(curve)
+        best = int(np.flatnonzero(curve == value)[-1])  # of equals the latest, as in training
         run.log_metrics({"objective": curve[best], "best_epoch": best + 1})
         return replace(
             trial, objective=float(curve[best]), best_epoch=best + 1, epochs=len(curve), history=fitted.history
@@ -192,9 +195,8 @@ def trial_recipe(recipe: Recipe, plan: Plan, trial: Trial) -> Recipe:
     changed = recipe.override({**trial.settings, "search": {}})
     if plan.patience is None:
         return changed
-    metric = plan.objective if plan.objective.startswith("val_") else "val_accuracy"
-    stopping = EarlyStopping(patience=plan.patience, metric=metric)
-    return changed.override({"early_stopping": stopping.model_dump(mode="json")})
+    given = changed.early_stopping.model_dump() if changed.early_stopping else {}
+    return changed.override({"early_stopping": {**given, "patience": plan.patience, "metric": plan.objective}})
 
 
 def read_outcome(folder: SearchFolder, number: int) -> Trial | None:
@@ -219,14 +221,16 @@ def journal_of(recipe: Recipe, folder: SearchFolder, number: int) -> Journal | N
             return None if journal.status() in ("FINISHED", "FAILED") else journal
     runs = search_runs(" and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items()))
     # Without a journal: a kill came between the beginnings of the two.
-    return adopted_journal(runs[0], recipe, "trial") if runs and runs[0].info.status == "RUNNING" else None
+    if not runs or runs[0].info.status != "RUNNING":
+        return None
+    return Journal.adopt(runs[0].info.run_id, tracking_uri(), "trial", runs[0].data.tags, recipe)
 
 
 def close_run(recipe: Recipe, folder: SearchFolder, trial: Trial) -> None:
     """End the run of a trial whose outcome is written down, where a kill came in between."""
     journal = journal_of(recipe, folder, trial.number)
     if journal is not None:
-        with contextlib.suppress(_FailedBeforeError), track(recipe, "trial", resume=journal, params={}):
+        with contextlib.suppress(_FailedBeforeError), track(journal.recipe, "trial", resume=journal, params={}):
             if trial.error:
                 raise _FailedBeforeError(trial.error)
 

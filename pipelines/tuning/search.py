@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pipelines.datasets import Dataset, load_dataset
-from pipelines.errors import PipelineError
+from pipelines.errors import PipelineError, Stopped
 from pipelines.figures.parallel import parallel_coordinates, scale_of
 from pipelines.figures.search import importance, objective_over_trials
 from pipelines.journal import Journal
@@ -56,6 +56,8 @@ class Search:
     winner: Recipe
     winner_file: Path
     confirmation: Confirmation | None = None
+    problem: str = ""
+    """Why there is no confirmation, where one was asked for."""
 
 
 def alone(job: Job) -> None:
@@ -89,15 +91,21 @@ def search(
     plan.check(recipe)
     data = load_dataset(**recipe.dataset.options)
     check_space(recipe, data)
+    if resume is not None and resume.dataset_digest() not in (None, data.digest):
+        raise PipelineError(
+            f"Search {resume.run_id} was interrupted on other data than today's {data.name}; put back what it was, or "
+            "search anew without --resume."
+        )
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     with track(recipe, "search", name=f"search {recipe.name}", resume=resume) as run:
         folder = SearchFolder(run.id)
-        folder.write(recipe, plan)
+        folder.write(recipe, plan, data.digest)
         _describe(run, recipe, plan, data)
         oracle = make_oracle(recipe, plan, folder)
         oracle.deadline = deadline
         watch.recall([t for t in read_trials(recipe, oracle, folder) if t.is_finished or t.error])
         conduct(Job(recipe, plan, folder, data, oracle, watch))
+        folder.clear()
         trials = read_trials(recipe, oracle, folder)
         best = best_trial(trials, plan)
         winner = recipe.override({**best.settings, "search": {}})
@@ -105,12 +113,21 @@ def search(
         file = folder.put({"winner.yaml": winner.to_yaml()})["winner.yaml"]
         run.log_text(winner.to_yaml(), "winner.yaml")
         confirmation = None
+        problem = ""
         if seeds:
-            confirmation = confirm(run, recipe, winner, best, seeds, progress)
-            final = confirmation.final_recipe.to_yaml()
-            folder.put({"final.yaml": final})
-            run.log_text(final, "final.yaml")
-    return Search(run.id, plan, tuple(recipe.search), trials, best, winner, file, confirmation)
+            is_recipe = best.settings == trials[0].settings
+            try:
+                confirmation = confirm(run, recipe, recipe if is_recipe else winner, best, seeds, progress)
+            except Stopped:
+                raise
+            except PipelineError as error:  # the search has come to its end nevertheless
+                problem = str(error)
+                run.tag({"zoo.error": problem[:500]})
+            else:
+                final = confirmation.final_recipe.to_yaml()
+                folder.put({"final.yaml": final})
+                run.log_text(final, "final.yaml")
+    return Search(run.id, plan, tuple(recipe.search), trials, best, winner, file, confirmation, problem)
 
 
 def read_trials(recipe: Recipe, oracle: SturdyOracle, folder: SearchFolder) -> list[Trial]:
@@ -145,8 +162,13 @@ def _record(run: TrackedRun, recipe: Recipe, plan: Plan, trials: list[Trial], be
     run.tag({f"zoo.best.{name}": str(value) for name, value in best.settings.items()})
     run.log_text(json.dumps([asdict(trial) for trial in trials], indent=1), "trials.json")
     scales = {name: scale_of(space) for name, space in recipe.search.items()}
-    run.log_figure(objective_over_trials(trials, plan.objective, plan.direction), "objective_over_trials.png")
-    run.log_figure(parallel_coordinates(trials, scales, plan.objective, plan.direction), "parallel_coordinates.png")
+    run.log_figure(
+        objective_over_trials(trials, plan.objective, plan.direction, best=best.number), "objective_over_trials.png"
+    )
+    run.log_figure(
+        parallel_coordinates(trials, scales, plan.objective, plan.direction, best=best.number),
+        "parallel_coordinates.png",
+    )
     shares = field_importance(trials, scales)
     if shares:
         run.log_figure(importance(shares, plan.objective), "importance.png")

@@ -4,7 +4,6 @@ Trial 0 is the recipe as it stands. What an oracle knows is on disk, whole, afte
 killed at any moment goes on where it was.
 """
 
-import contextlib
 import json
 import shutil
 import time
@@ -16,6 +15,7 @@ import numpy as np
 from keras_tuner.engine.trial import Trial as TunerTrial
 
 from pipelines.errors import PipelineError
+from pipelines.files import write_whole
 from pipelines.tuning.plan import Plan, SearchFolder
 
 STATE = "oracle"
@@ -39,6 +39,7 @@ class SturdyOracle(keras_tuner.Oracle):
         self.folder, self.plan, self.first = folder, plan, first
         self.max_trials = plan.trials
         self.verbose = 0  # it would print tables of its own
+        self._max_collisions = 1000  # after twenty it takes a small space for exhausted that is not
         self._set_project_dir(str(folder.path), STATE)
         if (Path(self._project_dir) / "oracle.json").exists():
             self.reload()
@@ -70,11 +71,11 @@ class SturdyOracle(keras_tuner.Oracle):
         """Whole or not at all: a half-written file would be the end of the search."""
         path = Path(self._project_dir) / "oracle.json"
         # Of the trials that have begun this file has the say; see `reload`.
-        _write_whole(path, json.dumps({**self.get_state(), "display": None}, default=_plain))
+        write_whole(path, json.dumps({**self.get_state(), "display": None}, default=_plain))
 
     def _save_trial(self, trial: TunerTrial) -> None:
         folder = Path(self._get_trial_dir(trial.trial_id))
-        _write_whole(folder / "trial.json", json.dumps(trial.get_state(), default=_plain))
+        write_whole(folder / "trial.json", json.dumps(trial.get_state(), default=_plain))
 
     def reload(self) -> None:
         """What was on disk when the search was killed. Trials in progress then are the first to be handed out again."""
@@ -106,13 +107,6 @@ class SturdyOracle(keras_tuner.Oracle):
 
 def _trial_file(folder: Path, number: str) -> Path:
     return folder / f"trial_{number}" / "trial.json"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    staged = path.with_name(f".{path.name}")
-    staged.write_text(text, "utf-8")
-    with contextlib.suppress(FileNotFoundError):
-        staged.replace(path)
 
 
 def _plain(value: Any) -> Any:

@@ -30,8 +30,9 @@ class Supervisor:
     """Starts workers and restarts those that die, under their ids, whereby they get their trials back. At the end of a
     `with` block it stops them.
 
-    A trial in which its worker died `deaths` times in a row is failed, and its worker goes on with the next one. A
-    worker that dies as often without a trial, or in `deaths` trials in a row, is given up.
+    A trial in which its worker was killed `deaths` times in a row is failed, and its worker goes on with the next one.
+    A worker that is killed as often without a trial, or in `deaths` trials in a row, is given up; so is one that ended
+    as often of itself, which is no fault of its trial.
     """
 
     def __init__(
@@ -76,7 +77,8 @@ class Supervisor:
             elif worker.process.poll() == 0:
                 worker.is_finished = True
             elif worker.process.returncode is not None:
-                self._died(name, worker, how_it_ended(worker.process.returncode))
+                status = worker.process.returncode
+                self._died(name, worker, how_it_ended(status), was_killed=status < 0)
 
     def kill(self, worker: str) -> None:
         """Kill a worker that hangs; it is started again."""
@@ -109,7 +111,7 @@ class Supervisor:
         except OSError as error:  # no memory for a process more
             self._died(name, worker, f"it could not be started ({error.strerror or error})")
 
-    def _died(self, name: str, worker: _Worker, how: str) -> None:
+    def _died(self, name: str, worker: _Worker, how: str, *, was_killed: bool = False) -> None:
         worker.process = None
         ended = self._ended(name)
         if ended > worker.ended:
@@ -119,7 +121,7 @@ class Supervisor:
         if worker.deaths < self._deaths:
             return
         reason = f"Worker {name} died {worker.deaths} times in a row, the last time so: {how}."
-        had_one = self._fail(name, reason)
+        had_one = was_killed and self._fail(name, reason)
         worker.failed += had_one
         worker.deaths = 0
         if not had_one or worker.failed == self._deaths:

@@ -71,6 +71,8 @@ class Confirmation:
         """A sentence that says whether the search found anything."""
         if self.is_recipe:
             return "The search found nothing better than the recipe as it stands."
+        if self.difference == 0:
+            return "The winner is as good as the recipe as it stands."
         points = f"{100 * abs(self.difference):.2f} points {'better' if self.difference > 0 else 'worse'}"
         count = len(self.winner.run_ids)
         if count < 2:
@@ -95,16 +97,15 @@ def confirm(
     trainer = _Trainer(run, progress)
     base = recipe.override({"search": {}})
     of_recipe = trainer.seeds(base, seeds, "recipe")
-    is_recipe = winner.flat() == base.flat()
-    of_winner = of_recipe if is_recipe else trainer.seeds(winner, seeds, "winner")
+    of_winner = of_recipe if winner.flat() == base.flat() else trainer.seeds(winner, seeds, "winner")
     final_recipe = final_form(winner, best.best_epoch or winner.epochs, best.history)
-    final = trainer.train(final_recipe, "winner, all images")
+    final, accuracy = trainer.train(final_recipe, "winner, all images")
     confirmation = Confirmation(
         of_winner,
         of_recipe,
         final_recipe,
         final.info.run_id,
-        final.data.metrics["test_accuracy"],
+        accuracy,
         register(final, final_recipe),
     )
     run.log_metrics(
@@ -128,23 +129,23 @@ class _Trainer:
         self.search, self.progress = search, progress
 
     def seeds(self, recipe: Recipe, count: int, what: str) -> Seeds:
-        """Runs with consecutive seeds, the recipe's own first."""
-        numbers = range(recipe.seed, recipe.seed + count)
+        """Runs with consecutive seeds: those after the recipe's own, with which the winner was chosen."""
+        numbers = range(recipe.seed + 1, recipe.seed + 1 + count)
         runs = [self.train(recipe.override({"seed": seed}), f"{what} seed {seed}") for seed in numbers]
-        return Seeds([run.info.run_id for run in runs], [run.data.metrics["test_accuracy"] for run in runs])
+        return Seeds([run.info.run_id for run, _ in runs], [accuracy for _, accuracy in runs])
 
-    def train(self, recipe: Recipe, what: str) -> Run:
-        """One finished run."""
+    def train(self, recipe: Recipe, what: str) -> tuple[Run, float]:
+        """One finished run, and its test accuracy."""
         done = finished_run(recipe, load_for(recipe).digest)
         if done is not None:
-            return done
+            return done, done.data.metrics["test_accuracy"]
         options = {"name": what, "parent": self.search.id}
         if self.progress is None:
             trained = run_experiment(recipe, resume=True, **options)
         else:
             with self.progress(recipe, what) as callback:
                 trained = run_experiment(recipe, [callback], resume=True, **options)
-        run_id = trained.run_id
+        run_id, accuracy = trained.run_id, trained.test_accuracy
         del trained
         keras.backend.clear_session()
-        return find_run(run_id)
+        return find_run(run_id), accuracy

@@ -13,6 +13,7 @@ from pipelines.comparison import differing, draw_together, latest_runs, read_run
 from pipelines.errors import UsageError
 from pipelines.recipes import load_recipe
 from pipelines.tracking import connect, find_run, track
+from pipelines.tuning.trials import OBJECTIVES
 
 pytestmark = pytest.mark.usefixtures("store")
 DIGITS = load_recipe("digits_cnn").override({"search": {}})
@@ -71,7 +72,7 @@ def test_runs_by_id_with_what_differs_and_their_curves(zoo_command, tmp_path):
     assert (other["run_id"], other["seed"]) == (second, 3)
     assert other["settings"] == {"network.arguments.filters": [4], "batch_size": 32}
     assert one["metrics"].pop("minutes") >= 0
-    expected = {"val_accuracy": 0.9, "best_val_accuracy": 0.9, "val_loss": 1.0}
+    expected = {"val_accuracy": 0.9, "best_val_accuracy": 0.9, "val_loss": 1.0, "accuracy": 0.9, "loss": 0.5}
     assert one["metrics"] == pytest.approx(expected | {"test_accuracy": 0.89, "epochs": 2, "parameters": 2000})
     assert result["figure"] == str(tmp_path / "new" / "curves.png")
     with Image.open(result["figure"]) as picture:
@@ -144,6 +145,31 @@ def test_all_trials_of_a_search_in_their_order_failed_ones_too(zoo_command, sear
     assert "trial 2: RuntimeError: out [of] memory" in out
 
 
+@pytest.mark.parametrize("missed", OBJECTIVES)
+def test_what_a_server_missed_is_unknown(zoo_command, missed):
+    """And nothing else is put in its place, as the value of an earlier epoch."""
+    runs = [trained([0.9], {"seed": 2})]
+    for seed, epochs in ((3, (1, 2)), (4, (2,))):  # of which the value of `missed` is not there
+        with track(DIGITS.override({"seed": seed}), "train") as run:
+            for epoch in (1, 2):
+                known = {name: 0.1 * epoch for name in OBJECTIVES if name != missed or epoch not in epochs}
+                run.log_epoch(epoch, known)
+        runs.append(run.id)
+    for run in compared(zoo_command, *runs)["runs"][1:]:
+        metrics = {name: run["metrics"].get(name) for name in OBJECTIVES}
+        assert metrics.pop(missed) is None
+        assert metrics == pytest.approx(dict.fromkeys(metrics, 0.2))
+    status, out, _ = zoo_command("compare", *runs, "--metric", missed)
+    assert status == 0
+    assert "–" in out
+
+
+def test_without_validation_accuracies_the_best_epoch_is_unknown():
+    with track(DIGITS.override({"keep": "best"}), "train") as run:
+        run.log_epoch(1, {"loss": 0.5, "val_loss": 0.6})
+    assert read_run(connect().get_run(run.id)).metrics.keys() == {"epochs", "minutes"}
+
+
 def test_settings_that_made_no_recipe_are_those_the_trial_is_listed_with(search):
     trial = trained([], kind="trial", parent=search, more_tags={"zoo.trial": "4"})
     client = connect()
@@ -213,15 +239,21 @@ MISTAKES = [
     (["--search", "EMPTY"], "has no trials; two at least can be compared"),
     (["digits_cnn", "--search", "SEARCH"], "--search takes all trials of a search"),
     (["--metric", "speed"], "sorted by 'speed'; expected one of val_accuracy, val_loss"),
+    (["digits_cnn", "OTHER", "--metric", "objective"], "only a search's trials have one"),
     (["--output", "curves.jpg"], "is no PNG file"),
-    ([], "and there is only one on the dataset of the newest"),
 ]
 
 
 def test_what_cannot_be_compared_is_one_sentence(zoo_command, search):
     with track(DIGITS, "search") as empty, track(DIGITS, "ensemble") as ensemble:
         pass
-    named = {"SEARCH": search, "EMPTY": empty.id, "ENSEMBLE": ensemble.id, "TRAINED": trained([0.5])}
+    named = {
+        "OTHER": trained([0.4]),
+        "SEARCH": search,
+        "EMPTY": empty.id,
+        "ENSEMBLE": ensemble.id,
+        "TRAINED": trained([0.5]),
+    }
     for arguments, says in MISTAKES:
         status, out, err = zoo_command("compare", *(named.get(argument, argument) for argument in arguments))
         assert (status, out) == (2, ""), arguments
@@ -231,4 +263,7 @@ def test_what_cannot_be_compared_is_one_sentence(zoo_command, search):
 
 def test_nothing_to_compare():
     with pytest.raises(UsageError, match="and there is none"):
+        latest_runs()
+    trained([0.5])
+    with pytest.raises(UsageError, match="and there is only one on the dataset of the newest"):
         latest_runs()

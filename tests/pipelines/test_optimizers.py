@@ -1,11 +1,16 @@
 """The fused update rules against Keras's own, which are written out operation by operation."""
 
+import gc
+
 import keras
 import numpy as np
 import pytest
+from tensorflow.python.framework.func_graph import FuncGraph
 
+from pipelines.datasets import load_dataset
 from pipelines.optimizers import make_optimizer
 from pipelines.settings.training import Optimizer
+from pipelines.training import fit
 
 RATE, DECAY = 0.05, 0.1
 CASES = {
@@ -60,3 +65,18 @@ def test_half_precision_and_a_schedule(name):
     model.compile(keras.optimizers.LossScaleOptimizer(inner), "mse")
     history = model.fit(x, x[:, :1], epochs=10, verbose=0).history
     assert history["loss"][-1] < 0.7 * history["loss"][0]
+
+
+def test_a_training_leaves_no_graph_behind(small_recipe):
+    """Keras's sum over devices is registered with TensorFlow for good, and with it the graph: here it is left out."""
+    recipe = small_recipe.override({"epochs": 1})
+    data = load_dataset("digits")
+
+    def graphs():
+        fit(recipe, data)
+        keras.backend.clear_session()
+        gc.collect()
+        return sum(isinstance(thing, FuncGraph) for thing in gc.get_objects())
+
+    before = graphs()
+    assert graphs() == before

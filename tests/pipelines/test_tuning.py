@@ -1,14 +1,17 @@
 """Searches in one process, from the recipe to the winner."""
 
+from dataclasses import replace
+
 import mlflow
 import numpy as np
 import pytest
 
-from pipelines.errors import PipelineError, UsageError
+from pipelines.datasets import load_dataset
+from pipelines.errors import PipelineError, Stopped, UsageError
 from pipelines.recipes import load_recipe
 from pipelines.tracking import connect, find_run, search_runs, tracking_uri
 from pipelines.training import Fitted
-from pipelines.tuning.plan import ALGORITHMS, Plan
+from pipelines.tuning.plan import ALGORITHMS, Plan, interrupted_search
 from pipelines.tuning.search import search
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -54,6 +57,7 @@ def untrained(monkeypatch):
         return Fitted(None, dict.fromkeys(names, curve))
 
     monkeypatch.setattr("pipelines.tuning.runner.fit", fit)
+    monkeypatch.setattr("keras.backend.clear_session", lambda: None)  # nothing to clear, which takes its time
 
 
 def test_a_search_is_a_run_with_its_trials_nested_and_a_winner_to_train(recipe):
@@ -174,10 +178,11 @@ def test_a_search_in_which_all_fails_says_why(recipe):
 @pytest.mark.usefixtures("untrained")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_space_smaller_than_the_number_of_trials_is_searched_once(recipe, algorithm):
-    small = recipe.override({"search": {"network.arguments.filters": [[2], [3]]}})
-    found = search(small, Plan(algorithm, 8), Listener())
+    small = recipe.override({"epochs": 9, "search": {"network.arguments.filters": [[2], [3]]}})
+    found = search(small, Plan(algorithm, 12), Listener())
     tried = [trial.settings["network.arguments.filters"] for trial in found.trials if trial.goes_on_with is None]
     assert sorted(tried) == [[2], [3], [8, 12]]
+    assert max(trial.epochs for trial in found.trials) == small.epochs
 
 
 @pytest.mark.usefixtures("untrained")
@@ -186,6 +191,47 @@ def test_a_bayesian_search_comes_to_what_is_good(recipe):
     rates = {"optimizer.learning_rate": {"min": 0.0001, "max": 0.0101, "step": 0.0001}}
     found = search(recipe.override({"search": rates}), Plan("bayesian", 8), Listener())
     assert found.best.objective >= 0.0095
+
+
+def test_of_equal_epochs_the_latest_is_the_best(recipe, monkeypatch):
+    curve = [0.5, 0.9, 0.8, 0.9]
+    monkeypatch.setattr("pipelines.tuning.runner.fit", lambda *a, **k: Fitted(None, {"val_accuracy": curve}))
+    found = search(recipe.override({"epochs": 4}), Plan(trials=1), Listener())
+    assert (found.best.objective, found.best.best_epoch) == (0.9, 4)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_data_that_changed_since_the_interruption(recipe, monkeypatch):
+    def stopped(job):
+        raise Stopped("The store went away.")
+
+    with pytest.raises(Stopped):
+        search(recipe, Plan(), Listener(), conduct=stopped)
+    (run,) = search_runs()
+    assert run.info.status == "KILLED"
+    journal = interrupted_search(recipe, "", tracking_uri())
+    other = replace(load_dataset("digits"), digest="f" * 64)
+    monkeypatch.setattr("pipelines.tuning.search.load_dataset", lambda **options: other)
+    with pytest.raises(PipelineError, match="interrupted on other data than today's digits"):
+        search(recipe, Plan(), Listener(), resume=journal)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_recipe_that_leaves_arguments_to_the_network_can_win(monkeypatch):
+    """Trial 0 names the network's own values, and is the recipe nevertheless."""
+    plain = load_recipe("digits_cnn").override({"network.arguments": {}, "epochs": 2})
+    plain = plain.override({"search": {"network.arguments.dropout": [0.1, 0.2]}})
+    told = []
+
+    def confirm(run, recipe, winner, *others):
+        told.append(recipe.flat() == winner.flat())
+        raise PipelineError("Enough.")
+
+    monkeypatch.setattr("pipelines.tuning.search.confirm", confirm)
+    found = search(plain, Plan(trials=1), Listener(), seeds=2)
+    assert told == [True]
+    assert found.problem == "Enough."
+    assert find_run(found.run_id).info.status == "FINISHED"
 
 
 def test_a_trial_ends_when_it_gets_no_better(recipe):
@@ -209,6 +255,7 @@ def test_no_trial_begins_after_the_time_limit(recipe):
         (Plan(objective="f1"), {}, "No epoch has the metric 'f1'; the objective is one of val_accuracy"),
         (Plan(objective="test_accuracy"), {}, "no choice rests on test images"),
         (Plan(), {"dataset.validation": 0}, "holds no images out for validation"),
+        (Plan(objective="loss", patience=2), {}, "--patience watches validation"),
         (Plan("hyperband"), {"search": {"epochs": [1, 2]}}, "which hyperband decides itself"),
         (Plan(), {"search": {"network.arguments.pooling": ["max", "medium"]}}, "medium"),
     ],

@@ -96,12 +96,21 @@ def test_a_trial_that_kills_its_worker_again_and_again_is_failed_and_the_worker_
 
 
 def test_a_worker_that_dies_in_one_trial_after_the_other_is_given_up(supervise, search):
-    with supervise({"a": "raise SystemExit(3)", "b": FOR_EVER}, deaths=2) as supervisor:
+    with supervise({"a": "import os; os.kill(os.getpid(), 9)", "b": FOR_EVER}, deaths=2) as supervisor:
         until(supervisor, lambda: supervisor.given_up)
         assert search.starts == {"a": 4, "b": 1}
         assert len(search.failed) == 2
-        assert supervisor.given_up == {"a": "Worker a died 2 times in a row, the last time so: it ended with status 3."}
+        assert list(supervisor.given_up) == ["a"]
         assert not supervisor.all_gone
+
+
+def test_a_worker_that_ends_of_itself_fails_no_trial(supervise, search):
+    """The tracking store was away, for one: that is no fault of the trial's."""
+    with supervise({"a": "raise SystemExit(3)"}, deaths=2) as supervisor:
+        until(supervisor, lambda: supervisor.all_gone)
+    assert search.starts == {"a": 2}
+    assert search.failed == []
+    assert supervisor.given_up == {"a": "Worker a died 2 times in a row, the last time so: it ended with status 3."}
 
 
 def test_a_worker_that_dies_before_it_has_a_trial_is_given_up(supervise, search):

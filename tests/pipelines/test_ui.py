@@ -1,14 +1,13 @@
-"""`zoo ui`: which page of MLflow's UI it opens. That the server ends is tested in tests/end_to_end."""
+"""`zoo ui`: which page of MLflow's UI it opens. That SIGTERM ends it is tested in tests/end_to_end."""
 
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 import webbrowser
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
+import httpx
 import pytest
 
 from pipelines.cli import ui
@@ -16,7 +15,7 @@ from pipelines.errors import UsageError
 from pipelines.recipes import load_recipe
 from pipelines.tracking import connect, track
 from pipelines.views import view_of
-from serving.ports import free_ports
+from serving.ports import free_ports, is_free
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -26,8 +25,7 @@ def runs():
     """A run on digits, one on MNIST and then a search on digits: ids and experiments."""
     made = {}
     for name, kind in (("digits_cnn", "train"), ("lenet5", "train"), ("digits_cnn", "search")):
-        tags = {"zoo.search.objective": "val_loss"} if kind == "search" else {}
-        with track(load_recipe(name).override({"search": {}}), kind, more_tags=tags) as run:
+        with track(load_recipe(name).override({"search": {}}), kind) as run:
             made[kind if kind == "search" else name] = run.id
     return made
 
@@ -39,6 +37,16 @@ def experiment(title):
 def parts(view):
     path, _, query = view.partition("?")
     return path, {name: value for name, (value,) in parse_qs(query).items()}
+
+
+def listed(reference):
+    """The ids of the runs that the UI lists, which hands filter and order to the store as they are."""
+    _, query = parts(view_of(reference))
+    order = []
+    if "orderByKey" in query:
+        order = [f"{query['orderByKey']} {'ASC' if query['orderByAsc'] == 'true' else 'DESC'}"]
+    found = connect().search_runs([experiment("digits")], query["searchFilter"], order_by=order)
+    return [run.info.run_id for run in found]
 
 
 def test_each_kind_of_name_has_its_page(runs):
@@ -56,17 +64,27 @@ def test_each_kind_of_name_has_its_page(runs):
     path, query = parts(view_of(runs["search"]))
     assert path == everything
     assert query["searchFilter"] == f"tags.`mlflow.parentRunId` = '{runs['search']}'"
-    assert (query["orderByKey"], query["orderByAsc"]) == ("metrics.`val_loss`", "true")
 
 
 def test_mlflow_takes_the_filters(runs):
-    """The UI hands them to the store as they are."""
-    with track(load_recipe("digits_cnn"), "trial", parent=runs["search"]) as trial:
-        trial.log_metrics({"val_loss": 1.0})
+    with track(load_recipe("digits_cnn"), "trial", parent=runs["search"]):
+        pass
     for reference, count in (("digits_cnn", 3), (runs["search"], 1)):
-        _, query = parts(view_of(reference))
-        order = [f"{query['orderByKey']} ASC"] if "orderByKey" in query else []
-        assert len(connect().search_runs([experiment("digits")], query["searchFilter"], order_by=order)) == count
+        assert len(listed(reference)) == count
+
+
+@pytest.mark.parametrize("objective", ["val_loss", "loss", "val_accuracy", "accuracy", None])
+def test_a_searchs_trials_are_sorted_by_what_decided(objective):
+    """By the best epoch's value, and not by the last one's."""
+    recipe = load_recipe("digits_cnn").override({"search": {}})
+    lost = objective is not None and objective.endswith("loss")
+    with track(recipe, "search", more_tags={"zoo.search.objective": objective} if objective else {}) as search:
+        ids = []
+        for best, last in ((0.2, 0.9), (0.3, 0.4)) if lost else ((0.8, 0.1), (0.7, 0.6)):
+            with track(recipe, "trial", parent=search.id) as trial:
+                trial.log_metrics({"objective": best, objective or "val_accuracy": last})
+            ids.append(trial.id)
+    assert listed(search.id) == ids
 
 
 def test_an_empty_store_has_no_page():
@@ -116,30 +134,65 @@ def test_a_browser_is_opened_only_where_somebody_sees_it(monkeypatch, terminal, 
     assert ui._has_browser() is has
 
 
-def test_the_page_is_opened_when_the_server_answers(runs, tmp_path):
-    """With a browser of this test's, which asks for the page at once."""
-    seen, (port,) = tmp_path / "seen", free_ports(1)
-    browser = tmp_path / "browser"
-    browser.write_text(
-        f"#!{sys.executable}\nimport pathlib, sys, urllib.request\n"
-        "opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n"
-        "text = opener.open(sys.argv[1].partition('#')[0]).read().decode()\n"
-        f"pathlib.Path({str(seen)!r} + '.draft').write_text(sys.argv[1] + ' ' + str('MLflow' in text))\n"
-        f"pathlib.Path({str(seen)!r} + '.draft').rename({str(seen)!r})\n"
-    )
-    browser.chmod(0o755)
-    code = "from pipelines.cli import main; main()"
-    command = [sys.executable, "-c", code, "ui", runs["lenet5"], "--open", "--port", str(port)]
-    environment = os.environ | {"BROWSER": f"{browser} %s"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    try:
-        address = re.search(r"http://\S+", process.stdout.readline()).group()
-        assert urlsplit(address).fragment.startswith(f"/experiments/{experiment('mnist')}/runs/{runs['lenet5']}")
-        for _ in range(600):
-            if seen.exists() or process.poll() is not None:
-                break
-            time.sleep(0.1)
-        assert seen.read_text() == f"{address} True"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("0.0.0.0", "127.0.0.1"),  # which stands for all addresses, and is none that a browser could ask
+        ("::1", "[::1]"),
+        ("::", "[::1]"),
+    ],
+)
+def test_the_address_is_one_that_can_be_asked(zoo_command, monkeypatch, host, reached):
+    served = []
+    monkeypatch.setattr("serving.ports.is_free", lambda *_: True)  # a machine may have no IPv6
+    monkeypatch.setattr("pipelines.views.view_of", lambda what: f"#/of/{what}")
+    monkeypatch.setattr(ui, "_serve", lambda *arguments: served.append(arguments) or 0)
+    status, out, _ = zoo_command("ui", "mnist", "--open", "--port", 5001, "--host", host)
+    address = f"http://{reached}:5001"
+    assert status == 0
+    assert f"{address}/#/of/mnist " in out
+    assert served == [(host, 5001, address, f"{address}/#/of/mnist")]
+    assert httpx.URL(served[0][2]).host == reached.strip("[]")
+
+
+def test_the_server_is_ended_whatever_happens(monkeypatch):
+    started = []
+
+    class Started(subprocess.Popen):
+        def __init__(self, command, **options):
+            super().__init__([sys.executable, "-c", "import time; time.sleep(60)"], **options)
+            started.append(self)
+
+    def broken(*_):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    monkeypatch.setattr(ui, "_answers", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        ui._serve("127.0.0.1", 5001, "http://127.0.0.1:5001", "http://127.0.0.1:5001/#/")
+    (server,) = started
+    ended = server.returncode
+    server.kill()
+    assert ended == -signal.SIGTERM
+
+
+def test_the_page_is_opened_when_the_server_answers_and_ctrl_c_ends_it(zoo_command, runs, monkeypatch):
+    """At an IPv6 address where there are such, with a browser of this test's, which asks for the page at once."""
+    (port,) = free_ports(1)
+    host, reached = ("::1", "[::1]") if is_free("::1", port) else ("127.0.0.1", "127.0.0.1")
+    opened = []
+
+    def browse(address):
+        page = httpx.get(address, trust_env=False)
+        opened.append((address, page.status_code, "MLflow" in page.text))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(webbrowser, "open", browse)
+    status, out, _ = zoo_command("ui", runs["lenet5"], "--open", "--port", port, "--host", host)
+    assert status == 0
+    address = re.search(r"http://\S+", out).group()
+    assert address.startswith(f"http://{reached}:{port}/#/experiments/{experiment('mnist')}/runs/{runs['lenet5']}")
+    assert opened == [(address, 200, True)]
+    assert is_free(host, port)

@@ -190,7 +190,7 @@ def test_a_bayesian_search_comes_to_what_is_good(recipe):
     """Of a hundred and one rates the best are found, where the objective is the rate itself."""
     rates = {"optimizer.learning_rate": {"min": 0.0001, "max": 0.0101, "step": 0.0001}}
     found = search(recipe.override({"search": rates}), Plan("bayesian", 8), Listener())
-    assert found.best.objective >= 0.0095
+    assert found.best.objective == pytest.approx(0.0101)
 
 
 def test_of_equal_epochs_the_latest_is_the_best(recipe, monkeypatch):

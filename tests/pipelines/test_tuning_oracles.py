@@ -90,7 +90,7 @@ def test_killed_at_any_moment_it_goes_on_as_it_would_have(recipe, algorithm, mon
     def deadly(write):
         def write_or_die(*arguments):
             write(*arguments)
-            if chance.random() < 0.2:
+            if chance.random() < 0.3:
                 raise KilledError
             return
 

@@ -36,10 +36,6 @@ class Plan:
         """Whether the objective is to be small or large."""
         return OBJECTIVES[self.objective]
 
-    def better(self, one: float, other: float) -> bool:
-        """Whether the objective `one` is better than `other`."""
-        return one > other if self.direction == "max" else one < other
-
     def check(self, recipe: Recipe) -> None:
         """Raise UsageError where the recipe cannot be searched so."""
         if not recipe.search:

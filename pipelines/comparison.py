@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from pipelines.errors import PipelineError, UsageError
 from pipelines.figures.curves import MOST_RUNS, curves_together
 from pipelines.tracking import connect, find_run, recipe_of, search_runs
-from pipelines.tuning.trials import OBJECTIVES
+from pipelines.tuning.trials import OBJECTIVES, TRIAL
 
 METRICS: dict[str, Literal["min", "max"]] = OBJECTIVES | {
     "best_val_accuracy": "max",
@@ -223,7 +223,7 @@ def _find(reference: str) -> Run:
 
 
 def _trial(run: Run) -> int | None:
-    number = run.data.tags.get("zoo.trial", "")
+    number = run.data.tags.get(TRIAL, "")
     return int(number) if number.isdecimal() else None
 
 

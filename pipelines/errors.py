@@ -15,3 +15,8 @@ class UsageError(PipelineError):
 
 class Stopped(PipelineError):  # noqa: N818 (no error of the work)
     """The work was ended from outside, through no fault of its own, and can be gone on with."""
+
+
+def reason_of(error: Exception) -> str:
+    """Why something failed: a sentence that was written for its user stands for itself."""
+    return str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"

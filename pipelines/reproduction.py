@@ -5,7 +5,6 @@ dataset as they are today.
 """
 
 import fnmatch
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ import keras
 from mlflow.entities import Run
 
 import zoo
-from pipelines.datasets import load_dataset
+from pipelines.datasets.digests import Digests
 from pipelines.errors import PipelineError, UsageError
 from pipelines.experiment import finished_run, is_of_sources, run_experiment
 from pipelines.provenance import git_tags
@@ -91,7 +90,7 @@ def plan(pattern: str, table: Path) -> list[Entry]:
     names = fnmatch.filter(list_recipes(), pattern)
     if not names:
         raise UsageError(f"No built-in recipe matches '{pattern}'; there are {', '.join(list_recipes())}.")
-    rows, datasets = read_rows(table), _Datasets()
+    rows, datasets = read_rows(table), Digests()
     costs = rows if table == TABLE else [*read_rows(TABLE), *rows]
     entries = [_entry(load_recipe(name), rows, costs, datasets) for name in names]
     return sorted(entries, key=lambda entry: (entry.minutes is None, entry.minutes or 0, entry.recipe.name))
@@ -153,12 +152,12 @@ def _train(recipe: Recipe, watch: Watch, deadline: float | None, allow_changed: 
         return find_run(run_experiment(recipe, callbacks, resume=resume).run_id)
 
 
-def _entry(recipe: Recipe, rows: list[Row], costs: list[Row], datasets: "_Datasets") -> Entry:
+def _entry(recipe: Recipe, rows: list[Row], costs: list[Row], digests: Digests) -> Entry:
     minutes = _minutes(recipe, costs)
     if not recipe.seeds:
         return Entry(recipe, "", (), (), minutes, "Its field seeds is 0.")
     try:
-        digest = datasets.digest(recipe)
+        digest = digests.of(recipe.dataset.options)[:12]
     except PipelineError as error:
         return Entry(recipe, "", (), (), minutes, str(error))
     wanted = range(recipe.seed, recipe.seed + recipe.seeds)
@@ -178,23 +177,3 @@ def _minutes(recipe: Recipe, rows: list[Row]) -> float | None:
     """What a run takes, by the rows that the recipe has, those of earlier settings included."""
     of_an_epoch = [row.minutes / row.epochs for row in rows if row.recipe == recipe.name and not row.members]
     return statistics.median(of_an_epoch) * recipe.epochs if of_an_epoch else None
-
-
-class _Datasets:
-    """Digests of datasets, each loaded once and not kept."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, str | PipelineError] = {}
-
-    def digest(self, recipe: Recipe) -> str:
-        """As rows have it. Raises PipelineError for a dataset that cannot be loaded."""
-        key = json.dumps(recipe.dataset.options)
-        if key not in self.known:
-            try:
-                self.known[key] = load_dataset(**recipe.dataset.options).digest[:12]
-            except PipelineError as error:
-                self.known[key] = error
-        found = self.known[key]
-        if isinstance(found, PipelineError):
-            raise found
-        return found

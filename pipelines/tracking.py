@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from pipelines.delivery import MODEL, deliver, is_away
-from pipelines.errors import PipelineError, Stopped, UsageError
+from pipelines.errors import PipelineError, Stopped, UsageError, reason_of
 from pipelines.home import home
 from pipelines.journal import RESUMABLE, Journal, interrupted_journals, journals
 from pipelines.provenance import provenance_tags
@@ -106,7 +106,7 @@ def track(
     except Exception as error:
         # What the user has to mend makes another run; what broke down otherwise can be gone on with.
         broken = run.checkpoint.exists() and not isinstance(error, PipelineError)
-        run.end("FAILED", _reason(error), resumable=kind == "search" or (kind == "train" and broken))
+        run.end("FAILED", reason_of(error), resumable=kind == "search" or (kind == "train" and broken))
         raise
     run.log_metrics({"minutes": run.journal.minutes()})
     run.end("FINISHED")
@@ -173,11 +173,6 @@ def interrupted_run(recipe: Recipe) -> Journal | None:
         if journal.hold():
             journal.remove()
     return None
-
-
-def _reason(error: Exception) -> str:
-    """Why a run failed: a sentence that was written for its user stands for itself."""
-    return str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
 
 
 def _other_provenance(tags: Mapping[str, str]) -> dict[str, str]:

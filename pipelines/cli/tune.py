@@ -209,9 +209,8 @@ def _say(found: "Search") -> None:
     from pipelines.cli.tuning_view import shown, trials_table
 
     plan, best = found.plan, found.best
-    sign = -1 if plan.direction == "max" else 1
     worst = float("inf")
-    ordered = sorted(found.trials, key=lambda t: worst if t.objective is None else sign * t.objective)
+    ordered = sorted(found.trials, key=lambda t: worst if t.objective is None else -plan.sign * t.objective)
     table = trials_table(ordered, plan, list(found.fields), best=best)
     table.title = f"trials, by {plan.objective}"
     out.print(table)

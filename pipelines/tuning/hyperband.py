@@ -60,8 +60,7 @@ class BracketOracle(SturdyOracle, HyperbandOracle):
         if len(gone_on) >= min(sizes[place], len(alive)) or any(trial.status not in ENDED for trial in before):
             return None
         waiting = [trial for trial in alive if trial.trial_id not in gone_on]
-        sign = 1 if self.plan.direction == "max" else -1
-        return max(waiting, key=lambda trial: sign * trial.score, default=None)
+        return max(waiting, key=lambda trial: self.plan.sign * trial.score, default=None)
 
     def _is_short(self, number: int, place: int) -> bool:
         """Whether a round will stay smaller than laid out, since trials before it failed."""

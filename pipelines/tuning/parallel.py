@@ -20,7 +20,7 @@ from pipelines.recipes import Recipe
 from pipelines.tuning.chief import Chief
 from pipelines.tuning.loop import work
 from pipelines.tuning.oracles import SEARCH
-from pipelines.tuning.plan import Plan, SearchFolder
+from pipelines.tuning.plan import Plan, SearchFolder, is_same_search
 from pipelines.tuning.role import Place
 from pipelines.tuning.runner import (
     TrialRunner,
@@ -122,23 +122,18 @@ def take_part(place: Place, recipe: Recipe, watch: Callable[[Plan], Watch]) -> i
             raise PipelineError(f"The chief at {oracle.address} is none of this program: it names no search.")
         folder = SearchFolder(names[SEARCH])
         searched, plan, digest = folder.read()
-        if searched.flat() != recipe.flat() or searched.search != recipe.search:
+        if not is_same_search(searched, recipe):
             raise UsageError(
                 f"The chief at {oracle.address} searches over another recipe than {recipe.name} with these settings; "
                 "give both the same recipe and the same --set."
             )
-
-        def look() -> None:
-            check()
-            oracle.check()
-
         data = load_dataset(**searched.dataset.options)
         if data.digest != digest:
             raise PipelineError(
                 f"The dataset {data.name} has the digest {data.digest[:12]} here and {digest[:12]} at the chief; give "
                 "all the same data."
             )
-        runner = TrialRunner(searched, plan, folder, data, watch(plan), look=look)
+        runner = TrialRunner(searched, plan, folder, data, watch(plan), look=oracle.check)
         work(oracle, place.worker, runner)
     return runner.count
 

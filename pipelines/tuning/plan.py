@@ -36,6 +36,11 @@ class Plan:
         """Whether the objective is to be small or large."""
         return OBJECTIVES[self.objective]
 
+    @property
+    def sign(self) -> int:
+        """1 where a larger objective is better, −1 where a smaller one is."""
+        return 1 if self.direction == "max" else -1
+
     def check(self, recipe: Recipe) -> None:
         """Raise UsageError where the recipe cannot be searched so."""
         if not recipe.search:
@@ -143,7 +148,7 @@ def interrupted_search(recipe: Recipe | None, reference: str, uri: str) -> Journ
     start of it; None where there is none to go on with. Raises UsageError where a process is still at work on it."""
     for journal in _searches(uri):
         named = len(reference) >= 4 and journal.run_id.startswith(reference)
-        if not named and (recipe is None or not _is_same(journal.recipe, recipe)):
+        if not named and (recipe is None or not is_same_search(journal.recipe, recipe)):
             continue
         if not journal.hold():
             raise UsageError(
@@ -156,8 +161,9 @@ def interrupted_search(recipe: Recipe | None, reference: str, uri: str) -> Journ
     return None
 
 
-def _is_same(one: Recipe, other: Recipe) -> bool:
-    return one.name == other.name and one.flat() == other.flat() and one.search == other.search
+def is_same_search(one: Recipe, other: Recipe) -> bool:
+    """Whether two recipes, by their names too, are searched alike."""
+    return one.flat() == other.flat() and one.search == other.search
 
 
 def _searches(uri: str) -> Iterator[Journal]:

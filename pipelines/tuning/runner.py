@@ -14,10 +14,9 @@ from keras_tuner.engine.trial import Trial as TunerTrial
 
 from pipelines.datasets import Dataset
 from pipelines.delivery import is_away
-from pipelines.errors import PipelineError, Stopped, UsageError
+from pipelines.errors import PipelineError, Stopped, UsageError, reason_of
 from pipelines.experiment import EpochLog
 from pipelines.files import write_files
-from pipelines.interruption import check
 from pipelines.journal import Journal, journals
 from pipelines.recipes import Recipe
 from pipelines.tracked_run import TrackedRun
@@ -26,11 +25,9 @@ from pipelines.training import fit
 from pipelines.tuning.oracles import SEARCH
 from pipelines.tuning.plan import Plan, SearchFolder
 from pipelines.tuning.space import resolve
-from pipelines.tuning.trials import Trial
+from pipelines.tuning.trials import TRIAL, Trial
 
 OUTCOME = "outcome.json"
-TRIAL = "zoo.trial"
-"""The tag of a trial's number."""
 
 
 class Watch(Protocol):
@@ -60,9 +57,9 @@ class TrialRunner:
         data: Dataset,
         watch: Watch,
         *,
-        look: Callable[[], None] = check,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
-        """`look` is called after every batch, and raises where training is to end."""
+        """`look` is called after every batch, and raises where training is to end, besides when that was asked for."""
         self.recipe, self.plan, self.folder, self.data, self.watch, self.look = recipe, plan, folder, data, watch, look
         self.count = 0
         """How many it has trained."""
@@ -236,8 +233,7 @@ def close_run(recipe: Recipe, folder: SearchFolder, trial: Trial) -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())[:500]
+    return " ".join(reason_of(error).split())[:500]
 
 
 class _FailedBeforeError(PipelineError):

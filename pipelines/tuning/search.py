@@ -144,8 +144,7 @@ def best_trial(trials: list[Trial], plan: Plan) -> Trial:
         last = f", the last with: {failed[-1].error}" if failed else ""
         what = f"Each of the {len(trials)} trials failed" if trials else "No trial began before the time limit"
         raise PipelineError(f"{what}{last or '.'}")
-    sign = 1 if plan.direction == "max" else -1
-    return max(finished, key=lambda trial: sign * (trial.objective or 0.0))
+    return max(finished, key=lambda trial: plan.sign * (trial.objective or 0.0))
 
 
 def _describe(run: TrackedRun, recipe: Recipe, plan: Plan, data: Dataset) -> None:

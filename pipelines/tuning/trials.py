@@ -10,6 +10,8 @@ OBJECTIVES: dict[str, Literal["min", "max"]] = {
     "loss": "min",
 }
 """What a search can make large or small: the metrics that each epoch of a run has."""
+TRIAL = "zoo.trial"
+"""The tag of a trial's run with its number."""
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ import keras
 from mlflow.entities import Run
 from scipy import stats
 
+from pipelines.datasets.digests import Digests
 from pipelines.experiment import finished_run, run_experiment
 from pipelines.figures.search import seeds_compared
 from pipelines.recipes import Recipe
 from pipelines.release import register
 from pipelines.tracked_run import TrackedRun
 from pipelines.tracking import find_run
-from pipelines.training import load_for
 from pipelines.tuning.final_form import final_form
 from pipelines.tuning.trials import Trial
 
@@ -126,7 +126,7 @@ class _Trainer:
     """Trains what is not there yet."""
 
     def __init__(self, search: TrackedRun, progress: Progress | None) -> None:
-        self.search, self.progress = search, progress
+        self.search, self.progress, self.digests = search, progress, Digests()
 
     def seeds(self, recipe: Recipe, count: int, what: str) -> Seeds:
         """Runs with consecutive seeds: those after the recipe's own, with which the winner was chosen."""
@@ -136,7 +136,7 @@ class _Trainer:
 
     def train(self, recipe: Recipe, what: str) -> tuple[Run, float]:
         """One finished run, and its test accuracy."""
-        done = finished_run(recipe, load_for(recipe).digest)
+        done = finished_run(recipe, self.digests.of(recipe.dataset.options))
         if done is not None:
             return done, done.data.metrics["test_accuracy"]
         options = {"name": what, "parent": self.search.id}

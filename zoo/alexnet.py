@@ -26,7 +26,7 @@ from zoo.spec import Paper
 
 CITATION = "Krizhevsky, A. et al. ImageNet Classification with Deep Convolutional Neural Networks. NIPS 2012"
 PRINTED_NEURONS = {"conv1": "253,440", "conv2": "186,624", "conv3": "64,896", "conv4": "64,896", "conv5": "43,264"}
-PRINTED_NEURONS |= {"fc6": "4096", "fc7": "4096", "scores": "1000", "total": "650,000"}
+PRINTED_NEURONS |= {"fc6": "4096", "fc7": "4096", "scores": "1000"}
 IMAGENET_MEAN = (123.68, 116.78, 103.94)
 
 
@@ -104,13 +104,15 @@ register_model(
     "alexnet",
     paper=Paper(
         CITATION,
-        "sections 2, 3, 4.2 and 5, figure 2",
+        "sections 2, 3, 4.2, 5 and 6, figure 2",
         parameters=60_965_224,
         reports=(
+            "ILSVRC-2010, test: 37.5 % top-1 error, 17.0 % top-5 error.",
             "ILSVRC-2012, top-5 error: 18.2 % of one network (validation), 16.4 % of five, 15.3 % of seven, two of "
             "them larger and trained on more (test); runner-up 26.2 %.",
         ),
-        table={stage: {"neurons": printed} for stage, printed in PRINTED_NEURONS.items()},
+        table={stage: {"neurons": printed} for stage, printed in PRINTED_NEURONS.items()}
+        | {"total": {"neurons": "650,000", "parameters": "60 million"}},
     ),
     input_shape=(227, 227, 3),
     classes=1000,
@@ -126,9 +128,9 @@ register_model(
     },
     divergences=(
         "The input is 227x227, from which 11x11 kernels with stride 4 make the 55x55 positions of figure 2; the paper "
-        "prints 224x224.",
-        "conv1 has 290,400 neurons (96 maps of 55x55) where the paper prints 253,440; all layers have 659,272 and the "
-        "paper 650,000.",
+        "prints 224x224 and is silent on padding, which here gives conv2 to conv5 the sides of that figure.",
+        "conv1 has 290,400 neurons (96 maps of 55x55) where the paper prints 253,440; all layers have 659,272 where it "
+        "prints 650,000, to which its own layers, 622,312 in all, do not add up either.",
         "The mean colour of ImageNet is subtracted, not the mean image.",
         "Both towers run on one device; conv1, whose towers see the same channels, is one convolution.",
         "Normalisation does not reach over the towers' seam, as on two devices; the paper's formula names all kernels.",

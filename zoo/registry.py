@@ -37,9 +37,8 @@ def get_spec(name: str) -> ModelSpec:
     """The spec of the network `name`. Raises ZooError where there is none."""
     if name not in _specs:
         near = difflib.get_close_matches(name, _specs, n=1)
-        raise ZooError(
-            f"Unknown network '{name}'; {f'did you mean {near[0]}' if near else f'expected {list(_specs)}'}?"
-        )
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(_specs)}."
+        raise ZooError(f"Unknown network '{name}'; {hint}")
     return _specs[name]
 
 

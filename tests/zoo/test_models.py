@@ -75,6 +75,7 @@ def test_connections_equal_the_papers(spec):
 
 def test_what_the_paper_prints_otherwise_is_a_divergence(spec):
     """K is 1,024 parameters and M a million multiplications, as Szegedy et al. round them."""
+    units = {"K": 1024, "M": 1_000_000, " million": 1_000_000, " billion": 1_000_000_000}
     rows = zoo.anatomy.anatomy(at_paper_width(spec.name))
     stages = zoo.anatomy.group(rows, spec.layer_parameters)
     ours = {row.name: (row, math.prod(row.output_shape)) for row in stages}
@@ -88,8 +89,9 @@ def test_what_the_paper_prints_otherwise_is_a_divergence(spec):
             "operations": row.multiplications,
         }
         for what, text in printed.items():
-            unit = {"K": 1024, "M": 1_000_000}.get(text[-1])
-            number = float(text.rstrip("KM").replace(",", "")) * (unit or 1)
+            digits, rounded = re.fullmatch(r"([\d.,]+)(.*)", text).groups()
+            unit = units[rounded] if rounded else None
+            number = float(digits.replace(",", "")) * (unit or 1)
             agrees = abs(counts[what] / number - 1) < 0.03 if unit else counts[what] == number
             named = any(re.search(rf"\b{text}\b", sentence) for sentence in spec.divergences)
             assert agrees != named, f"{stage}: the paper prints {text} {what}, ours are {counts[what]:,}"

@@ -17,6 +17,7 @@ def test_the_ladder_is_listed_in_its_order():
     ("call", "says"),
     [
         (lambda: zoo.create_model("mnist_cnn_rely"), "did you mean mnist_cnn_relu"),
+        (lambda: zoo.get_spec("vgg"), r"Unknown network 'vgg'; expected one of mnist_fc, .*, speech_conv1d\.$"),
         (lambda: zoo.create_model("mnist_fc", unit=3), "no argument 'unit'; expected"),
         (lambda: zoo.create_model("mnist_fc", "served"), "no form 'served'"),
         (lambda: zoo.create_model("mnist_cnn_conv2", input_shape=(12, 12, 1)), r"12x12 pixels; the smallest is 16x16"),

@@ -8,6 +8,7 @@ import typer
 from pipelines.cli import (
     catalogue,
     compare,
+    doctor,
     draw,
     ensemble,
     evaluate,
@@ -49,6 +50,7 @@ for module in (
     compare,
     serve,
     ui,
+    doctor,
 ):
     module.register(app)
 

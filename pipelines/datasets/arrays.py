@@ -20,15 +20,24 @@ def data_folder() -> Path | None:
     return Path(folder) if folder else None
 
 
+def cache_folder() -> Path:
+    """Where Keras keeps what it has downloaded."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
+
+
+def find_file(name: str) -> Path | None:
+    """`NAME.npz` in ZOO_DATA_DIR, else in Keras's cache."""
+    folders = (data_folder(), cache_folder())
+    return next((folder / f"{name}.npz" for folder in folders if folder and (folder / f"{name}.npz").is_file()), None)
+
+
 def load_arrays(name: str, image_shape: tuple[int, ...], classes: int) -> tuple[Split, Split]:
     """The training and test images of `name`, every array checked. Raises PipelineError.
 
     `NAME.npz` is looked for in ZOO_DATA_DIR, then in Keras's cache; else Keras finds, or downloads, what it keeps in
     a layout of its own (CIFAR-10's pickled batches).
     """
-    cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
-    folder, filename = data_folder(), f"{name}.npz"
-    path = next((p / filename for p in (folder, cache) if p and (p / filename).is_file()), None)
+    path, cache, filename = find_file(name), cache_folder(), f"{name}.npz"
     if path is None:
         arrays, source = _from_keras(name, cache), f"Keras's {name} in {cache}"
         remedy = f"Delete it there, or put {filename} into a folder and set ZOO_DATA_DIR to it."

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 LABELS = "assets/labels.txt"
 EXTRA = "assets.extra"
 WARM_UP = "tf_serving_warmup_requests"  # TensorFlow Serving's name for it
@@ -18,6 +20,15 @@ def read_lineage(version_folder: Path) -> dict[str, Any]:
         return json.loads((version_folder / EXTRA / LINEAGE).read_text("utf-8"))
     except (OSError, json.JSONDecodeError):
         return {}
+
+
+def read_reference(version_folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The real inputs that lie beside a version, by the names of the signatures' inputs, and what the network answered:
+    probabilities float32 [count, classes]. Raises OSError where there are none."""
+    with np.load(version_folder / EXTRA / REFERENCE, allow_pickle=False) as file:
+        inputs = dict(file)
+    probabilities = inputs.pop("probabilities")
+    return inputs, probabilities
 
 
 def content_hash(folder: Path) -> str:

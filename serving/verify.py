@@ -1,16 +1,18 @@
 """Does a SavedModel answer as the network it was made from? Asked in a fresh process that loads nothing else.
 
 `python -m serving.verify FOLDER` loads it as a model server does and compares all its signatures, three of images or
-one of signals, with the reference outputs that lie beside it; it ends with status 0, or 1 and a sentence.
+one of signals, with the reference outputs that lie beside it. It prints TensorFlow's version and by how much each
+signature differs, and ends with status 0, or 1 and a sentence.
 """
 
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from serving.artifact import EXTRA, LABELS, REFERENCE
+from serving.artifact import LABELS, read_reference
 from serving.errors import ServingError
 from serving.quiet import import_tensorflow
 
@@ -26,31 +28,33 @@ def verify_in_fresh_process(folder: Path) -> None:
         raise ServingError(f"The export does not answer as the network does: {reason[-1]}")
 
 
-def verify(folder: Path) -> None:
-    """Compare in this process. Raises ServingError."""
+def verify(folder: Path) -> dict[str, float]:
+    """Compare in this process; by signature, the largest difference of a probability. Raises ServingError."""
     import_tensorflow()
     import tensorflow as tf
 
     from serving.model_server.session import SavedModelSession, SessionOptions
     from serving.model_server.signatures import Servable
 
-    with np.load(folder / EXTRA / REFERENCE, allow_pickle=False) as file:
-        reference = dict(file)
-    expected = reference.pop("probabilities")
-    # As bytes, which is what the signatures answer; a name may hold what text counts as an end of line.
-    labels = np.array((folder / LABELS).read_bytes().removesuffix(b"\n").split(b"\n"), dtype=object)
+    try:
+        reference, expected = read_reference(folder)
+        # As bytes, which is what the signatures answer; a name may hold what text counts as an end of line.
+        labels = np.array((folder / LABELS).read_bytes().removesuffix(b"\n").split(b"\n"), dtype=object)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ServingError(f"{folder} is no export with reference outputs ({error}); publish its run anew.") from error
     servable = Servable(SavedModelSession(folder, SessionOptions()))
     class_id = expected.argmax(axis=1)
+    differences: dict[str, float] = {}
 
     def compare(signature: str, inputs: dict[str, np.ndarray]) -> None:
         outputs = servable.predict(signature, inputs)
-        _close(outputs["probabilities"], expected, f"{signature}: probabilities")
+        differences[signature] = _close(outputs["probabilities"], expected, f"{signature}: probabilities")
         _equal(outputs["class_id"], class_id, f"{signature}: class_id")
         _equal(outputs["label"], labels[class_id], f"{signature}: label")
 
     if "signal" in reference:
         compare("serving_default", {"signal": reference["signal"]})
-        return
+        return differences
     encoded = reference["image_bytes"].astype(object)
     compare("serving_default", {"image": reference["image"]})
     compare("predict_bytes", {"image_bytes": encoded})
@@ -68,16 +72,20 @@ def verify(folder: Path) -> None:
     )
     ranked = servable.predict("classify", {"inputs": examples})
     order = np.argsort(-expected, axis=1, kind="stable")
-    _close(ranked["scores"], np.take_along_axis(expected, order, axis=1), "classify: scores")
+    expected_scores = np.take_along_axis(expected, order, axis=1)
+    differences["classify"] = _close(ranked["scores"], expected_scores, "classify: scores")
     _equal(ranked["classes"][:, 0], labels[order[:, 0]], "classify: first class")
+    return differences
 
 
-def _close(received: np.ndarray, expected: np.ndarray, what: str) -> None:
+def _close(received: np.ndarray, expected: np.ndarray, what: str) -> float:
+    """The largest difference. Raises ServingError where it is more than is allowed."""
     if received.shape != expected.shape:
         raise ServingError(f"{what} have the shape {received.shape}, expected {expected.shape}.")
     difference = float(np.abs(received - expected).max())
     if not difference <= TOLERANCE:
         raise ServingError(f"{what} differ by up to {difference:.2g}, at most {TOLERANCE:g} is allowed.")
+    return difference
 
 
 def _equal(received: np.ndarray, expected: np.ndarray, what: str) -> None:
@@ -87,6 +95,11 @@ def _equal(received: np.ndarray, expected: np.ndarray, what: str) -> None:
 
 if __name__ == "__main__":
     try:
-        verify(Path(sys.argv[1]))
+        found = verify(Path(sys.argv[1]))
     except ServingError as error:
-        sys.exit(str(error))
+        sys.exit(" ".join(str(error).split()))  # one line, of TensorFlow's own words too
+    import tensorflow
+
+    print(f"TensorFlow {tensorflow.__version__}")
+    for name, largest in found.items():
+        print(f"{name:<16} probabilities differ by at most {largest:.2g}")

@@ -22,7 +22,10 @@ def provenance_tags() -> dict[str, str]:
 
 
 def git_tags() -> dict[str, str]:
-    """The commit of the sources and whether their code differs from it, where they are a git checkout."""
+    """The commit of the sources and whether their code differs from it.
+
+    They are a git checkout, or an image that was told at its making what `git describe --dirty` said (ZOO_GIT_COMMIT).
+    """
     folder = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -35,7 +38,10 @@ def git_tags() -> dict[str, str]:
         places = (":/zoo", ":/pipelines", ":/serving", ":(top,exclude)pipelines/results.csv")
         changed = bool(git("status", "--porcelain", "--", *places))
     except OSError:  # no git on this machine
-        return {}
+        commit, changed = "", False
+    if not commit:
+        told = os.environ.get("ZOO_GIT_COMMIT", "")
+        commit, changed = told.removesuffix("-dirty"), told.endswith("-dirty")
     return {"mlflow.source.git.commit": commit, "zoo.git_changed": str(changed).lower()} if commit else {}
 
 

@@ -75,7 +75,6 @@ class Flags:
     flush_filesystem_caches: bool = _inert(True, "flush file system caches after loading")
     remove_unused_fields_from_bundle_metagraph: bool = _inert(True, "save memory on the graph's description")
     enable_signature_method_name_check: bool = _inert(False, "check the method name of signatures")
-    use_tflite_model: bool = _inert(False, "serve model.tflite")
     prefer_tflite_model: bool = _inert(False, "serve model.tflite where there is one")
     num_tflite_pools: int = _inert(0, "TFLite interpreter pools")
     num_tflite_interpreters_per_pool: int = _inert(0, "TFLite interpreters in a pool")

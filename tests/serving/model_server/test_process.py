@@ -83,7 +83,7 @@ FLAGS_OF_TENSORFLOW_SERVING = """
     rest_api_enable_cors_support grpc_socket_path grpc_channel_arguments per_process_gpu_memory_fraction
     tensorflow_session_parallelism tensorflow_intra_op_parallelism tensorflow_inter_op_parallelism
     rest_api_num_threads num_load_threads num_unload_threads grpc_max_threads saved_model_tags platform_config_file
-    version flush_filesystem_caches enable_signature_method_name_check xla_cpu_compilation_enabled use_tflite_model
+    version flush_filesystem_caches enable_signature_method_name_check xla_cpu_compilation_enabled
     prefer_tflite_model enable_serialization_as_tensor_content
 """
 

@@ -57,6 +57,8 @@ def connect() -> MlflowClient:
         # MLflow's own client would ask seven times over four minutes; the journal keeps what a server misses.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        # It writes each run's address to standard output, where --json is.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         return MlflowClient()
     database = Path(uri.removeprefix("sqlite:///"))
     try:

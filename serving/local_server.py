@@ -4,12 +4,11 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.client import Client, VersionStatus, connect
+from serving.client import connect, wait_until_available
 from serving.errors import ServingError
 from serving.ports import free_ports
 
@@ -26,32 +25,13 @@ class LocalServer:
     log: Path
 
     def wait_for(self, model: str, version: int, seconds: float = 60.0) -> None:
-        """Return once a version is served. Raises ServingError if it cannot be, or is not in time."""
-        deadline = time.monotonic() + seconds
-        with connect(self.grpc_address, timeout=5.0) as client:
-            while time.monotonic() < deadline:
-                if self.process.poll() is not None:
-                    raise self._failed(f"The model server ended with status {self.process.returncode}.")
-                found = _status(client, model, version)
-                if found and found.error:
-                    raise self._failed(f"The model server cannot load {model} version {version}: {found.error}.")
-                if found and found.state == "AVAILABLE":
-                    return
-                time.sleep(0.05)
-        raise self._failed(f"The model server did not serve {model} version {version} within {seconds:g} s.")
-
-    def _failed(self, sentence: str) -> ServingError:
-        """The error with what the server logged last."""
-        lines = self.log.read_text("utf-8", "replace").strip().splitlines()
-        return ServingError(f"{sentence} It logged last: {' / '.join(lines[-3:])}")
-
-
-def _status(client: Client, model: str, version: int) -> VersionStatus | None:
-    """A version's status; None while the server is not listening yet or does not know the model yet."""
-    try:
-        return next((found for found in client.status(model) if found.version == version), None)
-    except ServingError:
-        return None
+        """Return once a version is served. Raises ServingError, with the log's end, if it cannot be, or not in time."""
+        try:
+            with connect(self.grpc_address, timeout=5.0) as client:
+                wait_until_available(client, model, version, seconds, lambda: self.process.poll() is None)
+        except ServingError as error:
+            lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+            raise ServingError(f"{error} It logged last: {' / '.join(lines[-3:])}") from None
 
 
 @contextlib.contextmanager

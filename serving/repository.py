@@ -1,8 +1,11 @@
 """The model repository: versions on disk and `models.config`, the truth of what is served.
 
-    models/models.config          which versions of which models are served, and under which labels
+    models/models.config          which versions of which models are served
     models/NAME/3/                a version, complete from the moment that it has this name
     models/NAME/.staging-…/       a version in the making; model servers look at folders named by a number only
+
+A model server answers a request without version or label with the newest version of the name that is asked for. So the
+candidate has a served name of its own, `NAME@candidate`, and `NAME` has none but versions that were let through.
 
 Everything appears by one rename or not at all; whoever changes something holds the repository's lock.
 """
@@ -11,7 +14,8 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,35 @@ CANDIDATE = "candidate"
 _STAGING = ".staging-"
 
 
+def candidate_name(name: str) -> str:
+    """The name under which a model's candidate is served; no model has such a name itself."""
+    return f"{name}@{CANDIDATE}"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served of a model."""
+
+    stable: int | None = None
+    """The version with the label `stable`."""
+    candidate: int | None = None
+    """The version that is served as `NAME@candidate`."""
+    beside: tuple[int, ...] = ()
+    """Versions without a label that are served beside the stable one: a model server moves a label only to a version
+    that it has loaded already."""
+
+    @property
+    def labels(self) -> dict[str, int]:
+        """Label → version."""
+        pairs = {STABLE: self.stable, CANDIDATE: self.candidate}
+        return {label: version for label, version in pairs.items() if version is not None}
+
+    @property
+    def versions(self) -> list[int]:
+        """All versions, those under `NAME@candidate` too, in ascending order."""
+        return sorted({*self.labels.values(), *self.beside})
+
+
 class ModelRepository:
     """A folder of served models. The base paths in its `models.config` are absolute, as model servers demand."""
 
@@ -40,6 +73,11 @@ class ModelRepository:
         self.root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.root / ".lock"):
             yield
+
+    def models(self) -> list[str]:
+        """The models that have a version."""
+        folders = self.root.iterdir() if self.root.is_dir() else ()
+        return sorted(folder.name for folder in folders if self.versions(folder.name))
 
     def versions(self, name: str) -> list[int]:
         """The complete versions of a model, oldest first."""
@@ -85,38 +123,54 @@ class ModelRepository:
         _flush(target.parent)
         return target
 
-    def served(self) -> dict[str, dict[str, int]]:
-        """The served versions: label → version, by model. Raises ServingError for a config that cannot be read."""
-        return {
-            model.name: {label: int(version) for label, version in model.version_labels.items()}
-            for model in self._read().model_config_list.config
-        }
+    def served(self) -> dict[str, Served]:
+        """What is served, by model. Raises ServingError for a config that cannot be read."""
+        found: dict[str, Served] = {}
+        for model in self.config().model_config_list.config:
+            name, _, suffix = model.name.partition("@")
+            versions = [int(version) for version in model.model_version_policy.specific.versions]
+            before = found.get(name, Served())
+            if suffix:
+                found[name] = replace(before, candidate=max(versions, default=None))
+                continue
+            stable = int(model.version_labels[STABLE]) if STABLE in model.version_labels else None
+            beside = tuple(sorted(set(versions) - {stable}))
+            found[name] = replace(before, stable=stable, beside=beside)
+        return found
 
-    def serve(self, name: str, labels: Mapping[str, int]) -> None:
-        """Rewrite `models.config` so that just these versions of a model are served, under these labels.
+    def serve(self, name: str, served: Served) -> None:
+        """Rewrite `models.config` so that just this is served of a model.
 
         Raises ServingError for a version that the repository does not have.
         """
-        for label, version in labels.items():
+        for version in served.versions:
             if version not in self.versions(name):
-                raise ServingError(
-                    f"{name} has no version {version} to serve as '{label}'; it has {self.versions(name)}."
-                )
-        config = self._read()
+                raise ServingError(f"{name} has no version {version} to serve; it has {self.versions(name)}.")
+        config = self.config()
         models = config.model_config_list.config
-        model = next((m for m in models if m.name == name), None) or models.add(name=name)
-        model.base_path = str(self.root / name)
-        model.model_platform = "tensorflow"
-        model.model_version_policy.specific.versions[:] = sorted(set(labels.values()))
-        model.version_labels.clear()
-        model.version_labels.update(labels)
+        others = [m for m in models if m.name not in (name, candidate_name(name))]
+        del models[:]
+        models.extend(others)
+        let_through = sorted({*served.beside, *([] if served.stable is None else [served.stable])})
+        if let_through:
+            model = self._add(models, name, name, let_through)
+            if served.stable is not None:
+                model.version_labels[STABLE] = served.stable
+        if served.candidate is not None:
+            # Without a label: a server refuses one that moves from one candidate to the next before that is loaded.
+            self._add(models, candidate_name(name), name, [served.candidate])
         self._write(config)
+
+    def _add(self, models: Any, served_name: str, name: str, versions: Sequence[int]) -> Any:
+        model = models.add(name=served_name, base_path=str(self.root / name), model_platform="tensorflow")
+        model.model_version_policy.specific.versions[:] = versions
+        return model
 
     def ensure_config(self) -> Path:
         """The path of `models.config`, which is made, serving nothing yet, where there is none."""
         with self.lock():
             if not self.config_file.exists():
-                self._write(self._read())
+                self._write(self.config())
         return self.config_file
 
     def _write(self, config: Any) -> None:
@@ -127,7 +181,8 @@ class ModelRepository:
         draft.replace(self.config_file)
         _flush(self.root)
 
-    def _read(self) -> Any:
+    def config(self) -> Any:
+        """`models.config` as a ModelServerConfig; an empty one where there is none. Raises ServingError."""
         config = model_server_config_pb2.ModelServerConfig()
         try:
             text_format.Parse(self.config_file.read_text("utf-8"), config)

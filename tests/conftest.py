@@ -54,6 +54,21 @@ def store(_empty_store, tmp_path):
     shutil.copy(_empty_store, tmp_path / "home")
 
 
+@pytest.fixture(scope="session")
+def make_stable():
+    """Let a candidate be the stable version, without a gate."""
+    from pipelines.home import models_folder
+    from pipelines.registry import repair_aliases
+    from pipelines.tracking import connect
+    from serving.repository import ModelRepository, Served
+
+    def make(release):
+        ModelRepository(models_folder()).serve(release.name, Served(stable=release.version))
+        repair_aliases(connect(), release.name, Served(stable=release.version))
+
+    return make
+
+
 @dataclass(frozen=True)
 class Published:
     """A trained run and its published version, in a home that tests share and must not change."""
@@ -64,8 +79,8 @@ class Published:
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory, small_recipe):
-    """`digits_cnn`, small, trained for a few epochs and published as version 1, stable."""
+def published(tmp_path_factory, small_recipe, make_stable):
+    """`digits_cnn`, small, trained for a few epochs and published as version 1, stable without a gate."""
     from pipelines.experiment import run_experiment
     from pipelines.release import publish
     from pipelines.tracking import find_run
@@ -75,6 +90,7 @@ def published(tmp_path_factory, small_recipe):
         patch.setenv("ZOO_HOME", str(home))
         run = run_experiment(small_recipe)
         release = publish(find_run(run.run_id))
+        make_stable(release)
     return Published(home, run, release)
 
 

@@ -47,10 +47,11 @@ def quickstart(
     _say(3, "publish", begun)
     with _server() as server:  # starts meanwhile, and finds the new version in models.config as soon as it is there
         release = publish_run(run.run_id)
-        _say(4, "serve and ask", begun)
+        _say(4, "promote, serve and ask", begun)
+        label, refusal = _promoted(server, release)
         images, labels = _one_of_each(run)
         keras_answers = _keras_probabilities(run, images)
-        served = _ask(server, release, images)
+        served = _ask(server, release, label, images)
     largest = max(float(abs(probabilities - keras_answers).max()) for probabilities in served.values())
     if largest > TOLERANCE:
         from pipelines.errors import PipelineError
@@ -65,7 +66,7 @@ def quickstart(
                 "search_run_id": search.run_id,
                 "model": release.name,
                 "version": release.version,
-                "label": release.label,
+                "label": label,
                 "largest_difference": largest,
                 "seconds": seconds,
             }
@@ -76,7 +77,9 @@ def quickstart(
     table.add_row("test accuracy", f"[bold]{percent(run.test_accuracy)}[/bold] of {len(run.data.test)} real digits")
     table.add_row("MLflow run", run.run_id)
     table.add_row("MLflow search", f"{search.run_id} ({len(search.trials)} trials)")
-    table.add_row("served model", f"{release.name} version {release.version}, label {release.label}")
+    table.add_row("served model", f"{release.name} version {release.version}, {label}")
+    if refusal:
+        table.add_row("not stable, because", refusal)
     table.add_row("gRPC, REST and Keras", f"equal to {largest:.1g}")
     table.add_row("time", f"{seconds:.0f} s")
     out.print(table)
@@ -117,15 +120,31 @@ def _server() -> "AbstractContextManager[LocalServer]":
     return local_server([f"--model_config_file={config}", "--model_config_file_poll_wait_seconds=1"])
 
 
-def _ask(server: "LocalServer", release: "Release", images: "np.ndarray") -> "dict[str, np.ndarray]":
+def _promoted(server: "LocalServer", release: "Release") -> tuple[str, str]:
+    """The new version's label after the gate, and why it is not the stable one."""
+    from pipelines.cli.release import promote_with_steps
+    from pipelines.gate import Limits
+    from pipelines.promotion import GateRefusedError
+    from serving.repository import CANDIDATE, STABLE, candidate_name
+
+    server.wait_for(candidate_name(release.name), release.version)
+    try:
+        promote_with_steps(release.name, release.version, [server.grpc_address], Limits())
+    except GateRefusedError as refused:
+        return CANDIDATE, "; ".join(refused.report.reasons)
+    return STABLE, ""
+
+
+def _ask(server: "LocalServer", release: "Release", label: str, images: "np.ndarray") -> "dict[str, np.ndarray]":
     """The served version's probabilities, by transport."""
     from serving.client import connect
+    from serving.repository import STABLE, candidate_name
 
-    server.wait_for(release.name, release.version)
+    name = release.name if label == STABLE else candidate_name(release.name)
     answers = {}
     for transport, address in (("gRPC", server.grpc_address), ("REST", server.rest_address)):
         with connect(address) as client:
-            outputs = client.predict(release.name, {"image": images}, version=release.version)
+            outputs = client.predict(name, {"image": images}, version=release.version)
             answers[transport] = outputs["probabilities"]
     return answers
 

@@ -8,7 +8,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Column, Table
 
-from pipelines.cli.console import out, percent, print_json
+from pipelines.cli.console import err, out, percent, print_json
 from pipelines.cli.train import JsonOption
 from pipelines.errors import PipelineError, UsageError
 
@@ -34,17 +34,19 @@ def serve(context: typer.Context) -> None:
     """Start the local model server; it takes TensorFlow Serving's flags (zoo serve --help lists them)."""
     import sys
 
-    from pipelines.home import models_config
-    from serving.model_server.__main__ import main
+    from serving.model_server.__main__ import block_stop_signals, main
 
     flags = list(context.args)
     given = {flag.lstrip("-").partition("=")[0] for flag in flags}
     if not given & {"model_config_file", "model_name", "model_base_path", "help", "version"}:
-        if not models_config().is_file():
-            raise PipelineError(
-                f"Nothing is published yet ({models_config()} does not exist); run zoo train, then zoo publish."
-            )
-        flags.append(f"--model_config_file={models_config()}")
+        block_stop_signals()
+        from pipelines.home import models_folder
+        from serving.repository import ModelRepository
+
+        repository = ModelRepository(models_folder())
+        flags.append(f"--model_config_file={repository.ensure_config()}")
+        if not repository.served():
+            err.print("[dim]nothing is published yet: waiting for the first `zoo publish`[/dim]")
         if "model_config_file_poll_wait_seconds" not in given:
             flags.append("--model_config_file_poll_wait_seconds=1")  # so that what is published is served at once
     if "rest_api_port" not in given:
@@ -58,7 +60,7 @@ def predict(
     ],
     model: Annotated[str | None, typer.Option(help="Served model; by default the one that was published.")] = None,
     version: Annotated[int | None, typer.Option(min=1, help="Ask this version rather than a label.")] = None,
-    label: Annotated[str, typer.Option(help="Ask the version with this label.")] = "stable",
+    label: Annotated[str, typer.Option(help="Ask the version with this label, or the candidate.")] = "stable",
     rest: Annotated[bool, typer.Option("--rest", help="Ask over REST rather than gRPC.")] = False,
     server: Annotated[
         str | None, typer.Option(help="HOST:PORT; by default this machine's 8500, or 8501 for REST.")
@@ -67,9 +69,13 @@ def predict(
     invert: Annotated[bool, typer.Option("--invert", help="Swap light and dark, for dark ink on light paper.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a model server what is on some images, or in some sounds."""
+    """Ask a model server what is on some images, or in some sounds.
+
+    With --json each answer comes with the version that gave it, and with that version's run, commit and dataset.
+    """
     from serving.client import connect
     from serving.images import find_images, read_as_png
+    from serving.repository import CANDIDATE, candidate_name
     from serving.signals import read_wav
 
     files = find_images(paths)
@@ -82,24 +88,43 @@ def predict(
     if rest and "://" not in address:
         address = f"http://{address}"
     name = model or _only_model()
+    kind = "signal" if sounds else "image"
+    asked = name
+    target: dict[str, Any] = {"version": version, "label": label}
+    if label == CANDIDATE and version is None:
+        # It is served under a name of its own.
+        asked, target = candidate_name(name), {"label": None}
     answers = []
     with connect(address, timeout) as client:
-        signatures = client.metadata(name, version=version, label=label)
-        signature, alias, inputs = _for_model(name, signatures, loaded, is_sound=bool(sounds))
+        signature, alias, inputs = _for_model(name, client.metadata(asked, **target), loaded, is_sound=bool(sounds))
         for first in range(0, len(inputs), BATCH):
-            batch = {alias: inputs[first : first + BATCH]}
-            outputs = client.predict(name, batch, signature=signature, version=version, label=label)
+            answer = client.ask(asked, {alias: inputs[first : first + BATCH]}, signature=signature, **target)
+            outputs = answer.outputs
             if not {"label", "probabilities"} <= set(outputs):
                 raise PipelineError(f"{name} answers with {sorted(outputs)}; expected label and probabilities.")
             for file, text, shares in zip(files[first:], outputs["label"], outputs["probabilities"], strict=False):
-                answers.append((file, str(text), shares))
-    kind = "signal" if sounds else "image"
+                answers.append((file, str(text), shares, answer.version))
     if as_json:
+        origins = _origins(name, {number for *_, number in answers})
         print_json(
-            [{kind: str(file), "label": text, "probabilities": shares.tolist()} for file, text, shares in answers]
+            [
+                {kind: str(file), "label": text, "probabilities": shares.tolist(), **origins[number]}
+                for file, text, shares, number in answers
+            ]
         )
         return
     out.print(_table(kind, answers))
+    numbers = sorted({number for *_, number in answers})
+    out.print(f"answered by     {name} version {' and '.join(map(str, numbers))}")
+
+
+def _origins(name: str, versions: set[int]) -> dict[int, dict[str, Any]]:
+    """Where each version comes from."""
+    from dataclasses import asdict
+
+    from pipelines.lineage import lineage_of
+
+    return {version: asdict(lineage_of(name, version)) for version in versions}
 
 
 def _for_model(
@@ -137,19 +162,19 @@ def _only_model() -> str:
     raise UsageError(f"Which model? {', '.join(names)} are published; name one with --model.")
 
 
-def _table(kind: str, answers: "list[tuple[Path, str, np.ndarray[Any, Any]]]") -> Table:
+def _table(kind: str, answers: "list[tuple[Path, str, np.ndarray[Any, Any], int]]") -> Table:
     """The label of each file and the probabilities (percent) of its classes, or of the likeliest where many."""
     classes = len(answers[0][2])
     columns = Column(kind, overflow="fold"), Column("label", no_wrap=True)
     table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     if classes > MOST_COLUMNS:
         table.add_column("probability", no_wrap=True)
-        for file, text, shares in answers:
+        for file, text, shares, _ in answers:
             table.add_row(escape(file.name), escape(text), percent(float(shares.max())))
         return table
     for i in range(classes):
         table.add_column(str(i), justify="right", no_wrap=True)
-    for file, text, shares in answers:
+    for file, text, shares, _ in answers:
         likeliest = shares.argmax()
         cells = [f"{100 * share:.1f}" for share in shares]
         cells[likeliest] = f"[bold]{cells[likeliest]}[/bold]"

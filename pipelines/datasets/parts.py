@@ -31,6 +31,13 @@ class Split:
         """How many of them a network is shown at once, where it is not trained."""
         return max(1, min(500, MOST_VALUES // math.prod(self.images.shape[1:])))
 
+    def some_of_each_class(self, count: int) -> "Split":
+        """`count` of them, or all where there are fewer, of as many classes as possible."""
+        first_of_class = np.unique(self.labels, return_index=True)[1]
+        others = np.setdiff1d(np.arange(len(self)), first_of_class)
+        chosen = np.concatenate([first_of_class, others])[:count]
+        return Split(self.images[chosen], self.labels[chosen])
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -12,8 +12,9 @@ from scipy import stats
 from pipelines.datasets.digests import Digests
 from pipelines.experiment import finished_run, run_experiment
 from pipelines.figures.search import seeds_compared
+from pipelines.lineage import VALIDATED_BY
 from pipelines.recipes import Recipe
-from pipelines.release import register
+from pipelines.registry import register
 from pipelines.tracked_run import TrackedRun
 from pipelines.tracking import find_run
 from pipelines.tuning.final_form import final_form
@@ -100,6 +101,8 @@ def confirm(
     of_winner = of_recipe if winner.flat() == base.flat() else trainer.seeds(winner, seeds, "winner")
     final_recipe = final_form(winner, best.best_epoch or winner.epochs, best.history)
     final, accuracy = trainer.train(final_recipe, "winner, all images")
+    # It held nothing out itself, and a release is judged by images that were.
+    run.client.set_tag(final.info.run_id, VALIDATED_BY, " ".join(of_winner.run_ids))
     confirmation = Confirmation(
         of_winner,
         of_recipe,

@@ -8,10 +8,21 @@ for a request without either reaches whatever is newest.
 """
 
 from serving.client.grpc_client import GrpcClient
-from serving.client.interface import Client, Signature, TensorInfo, VersionStatus
+from serving.client.interface import Answer, Client, Signature, TensorInfo, VersionStatus
 from serving.client.rest_client import RestClient
+from serving.client.waiting import wait_until_available
 
-__all__ = ["Client", "GrpcClient", "RestClient", "Signature", "TensorInfo", "VersionStatus", "connect"]
+__all__ = [
+    "Answer",
+    "Client",
+    "GrpcClient",
+    "RestClient",
+    "Signature",
+    "TensorInfo",
+    "VersionStatus",
+    "connect",
+    "wait_until_available",
+]
 
 
 def connect(address: str, timeout: float = 30.0) -> Client:

@@ -5,11 +5,12 @@ from typing import Any
 
 import grpc
 
-from serving.client.interface import Arrays, Client, Signature, TensorInfo, VersionStatus, as_array, as_text
+from serving.client.interface import Answer, Client, Signature, TensorInfo, VersionStatus, as_array, as_text
 from serving.errors import ServingError
 from serving.protos import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
     model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -36,7 +37,7 @@ class GrpcClient(Client):
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._model = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
-    def predict(
+    def ask(
         self,
         model: str,
         inputs: Mapping[str, Any],
@@ -44,13 +45,14 @@ class GrpcClient(Client):
         signature: str = "serving_default",
         version: int | None = None,
         label: str | None = STABLE,
-    ) -> Arrays:
-        """See `Client.predict`."""
+    ) -> Answer:
+        """See `Client.ask`."""
         request = predict_pb2.PredictRequest(model_spec=_spec(model, version, label, signature))
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(array_to_proto(as_array(value), as_content=True))
-        outputs = self._call(self._prediction.Predict, request, model).outputs
-        return {name: as_text(name, array_from_proto(proto)) for name, proto in outputs.items()}
+        response = self._call(self._prediction.Predict, request, model)
+        outputs = {name: as_text(name, array_from_proto(proto)) for name, proto in response.outputs.items()}
+        return Answer(outputs, response.model_spec.version.value)
 
     def metadata(self, model: str, *, version: int | None = None, label: str | None = STABLE) -> dict[str, Signature]:
         """See `Client.metadata`."""
@@ -74,6 +76,22 @@ class GrpcClient(Client):
             VersionStatus(found.version, state_name(found.state), found.status.error_message)
             for found in response.model_version_status
         ]
+
+    def reload(self, config: Any) -> None:
+        """Have the server serve what this ModelServerConfig says, in place of what it served; returns when it does.
+
+        Raises ServingError where the server turns the config down, or cannot load what is new in it.
+        """
+        request = model_management_pb2.ReloadConfigRequest(config=config)
+        self._call(self._model.HandleReloadConfigRequest, request, "a new config")
+
+    def check_reachable(self, seconds: float = 10.0) -> None:
+        """Raise ServingError unless a model server answers, be it that it knows no model."""
+        try:
+            self._model.GetModelStatus(get_model_status_pb2.GetModelStatusRequest(), timeout=seconds)
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise self.unreachable() from None
 
     def close(self) -> None:
         """Close the connection."""

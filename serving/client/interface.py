@@ -39,6 +39,14 @@ class VersionStatus:
     error: str
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The outputs of a signature, by name, and the version that gave them."""
+
+    outputs: Arrays
+    version: int
+
+
 class Client(ABC):
     """A model server at one address. Every call raises ServingError, in one sentence, for what goes wrong."""
 
@@ -47,6 +55,21 @@ class Client(ABC):
         self.timeout = timeout
 
     @abstractmethod
+    def ask(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        signature: str = "serving_default",
+        version: int | None = None,
+        label: str | None = STABLE,
+    ) -> Answer:
+        """The outputs of a signature for its inputs, and which version gave them.
+
+        Inputs are arrays, or lists of bytes or str for string tensors. A `version` goes before a `label`; with
+        neither, the server's newest version answers. String outputs come as str, those named `…_bytes` as bytes.
+        """
+
     def predict(
         self,
         model: str,
@@ -56,11 +79,8 @@ class Client(ABC):
         version: int | None = None,
         label: str | None = STABLE,
     ) -> Arrays:
-        """The outputs of a signature for its inputs, by name.
-
-        Inputs are arrays, or lists of bytes or str for string tensors. A `version` goes before a `label`; with
-        neither, the server's newest version answers. String outputs come as str, those named `…_bytes` as bytes.
-        """
+        """The outputs alone, by name; arguments as in `ask`."""
+        return self.ask(model, inputs, signature=signature, version=version, label=label).outputs
 
     @abstractmethod
     def metadata(self, model: str, *, version: int | None = None, label: str | None = STABLE) -> dict[str, Signature]:
@@ -99,7 +119,9 @@ class Client(ABC):
         message = (message.strip().splitlines() or ["no reason given"])[0]  # what follows are places in the graph
         hint = ""
         if "Servable not found" in message or "Unrecognized servable version label" in message:
-            hint = " `zoo publish` gives it a version to serve."
+            hint = (
+                " `zoo releases` tells what there is; `zoo publish` makes a version and `zoo promote` the stable one."
+            )
         return ServingError(f"{self.address} refused the request for {model}: {message.rstrip('.')}.{hint}")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from serving.client.interface import Arrays, Client, Signature, TensorInfo, VersionStatus, as_array, as_text
+from serving.client.interface import Answer, Arrays, Client, Signature, TensorInfo, VersionStatus, as_array, as_text
 from serving.repository import STABLE
 
 
@@ -21,6 +21,23 @@ class RestClient(Client):
         # trust_env: a proxy for the world outside must not catch requests to a server on this machine.
         self._http = httpx.Client(timeout=timeout, trust_env=False)
 
+    def ask(
+        self,
+        model: str,
+        inputs: Mapping[str, Any],
+        *,
+        signature: str = "serving_default",
+        version: int | None = None,
+        label: str | None = STABLE,
+    ) -> Answer:
+        """See `Client.ask`. Whole numbers come as int64, others as float32: JSON does not tell more.
+
+        An answer in JSON does not tell its version either: the server is asked first which one it would be.
+        """
+        if version is None:
+            version = self._version_of(model, label)
+        return Answer(self.predict(model, inputs, signature=signature, version=version), version)
+
     def predict(
         self,
         model: str,
@@ -30,7 +47,7 @@ class RestClient(Client):
         version: int | None = None,
         label: str | None = STABLE,
     ) -> Arrays:
-        """See `Client.predict`. Whole numbers come as int64, others as float32: JSON does not tell more."""
+        """See `Client.predict`; in one request."""
         columns = {name: _to_json(as_array(value)) for name, value in inputs.items()}
         # The column format carries outputs of any shape and no name twice.
         body = {"signature_name": signature, "inputs": columns}
@@ -51,11 +68,21 @@ class RestClient(Client):
 
     def status(self, model: str) -> list[VersionStatus]:
         """See `Client.status`."""
-        answer = self._call("GET", _path(model, None, None), model)
+        return self._status(model, None)
+
+    def _status(self, model: str, label: str | None) -> list[VersionStatus]:
+        answer = self._call("GET", _path(model, None, label), model)
         return [
             VersionStatus(int(found["version"]), found["state"], found["status"]["error_message"])
             for found in answer["model_version_status"]
         ]
+
+    def _version_of(self, model: str, label: str | None) -> int:
+        """The version that answers for a label, or without one."""
+        for found in self._status(model, label):
+            if label or found.state == "AVAILABLE":
+                return found.version
+        raise self.refused(model, "none of its versions is AVAILABLE")
 
     def close(self) -> None:
         """Close the connections."""
@@ -83,7 +110,7 @@ class RestClient(Client):
 
 
 def _path(model: str, version: int | None, label: str | None) -> str:
-    path = f"/v1/models/{quote(model, safe='')}"
+    path = f"/v1/models/{quote(model, safe='@')}"
     if version is not None:
         return f"{path}/versions/{version}"
     return f"{path}/labels/{quote(label, safe='')}" if label else path

@@ -8,6 +8,17 @@ import sys
 from serving.errors import ServingError
 from serving.model_server.flags import FlagError, ignored_flags, parse_flags, usage
 
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+def block_stop_signals() -> None:
+    """Leave SIGTERM and SIGINT to the thread that waits for them.
+
+    This has to be the first thing: libraries start threads as they are imported (NumPy's arithmetic, gRPC, TensorFlow),
+    which inherit it, and a signal goes to any thread that does not block it.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
 
 def main(arguments: list[str]) -> int:
     """Runs the server; returns the exit status: 0 stopped as asked, 1 could not start, 2 wrong flags."""
@@ -25,13 +36,11 @@ def main(arguments: list[str]) -> int:
         return 0
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("serving").setLevel(logging.INFO)
-    # Blocked before any library starts a thread, so that all threads inherit it and one can wait for the signals.
-    stop_signals = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
+    block_stop_signals()
     try:
         from serving.model_server.server import run
 
-        return run(flags, ignored_flags(arguments), stop_signals)
+        return run(flags, ignored_flags(arguments), STOP_SIGNALS)
     except ServingError as error:
         print(error, file=sys.stderr)
         return 1

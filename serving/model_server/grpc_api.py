@@ -6,11 +6,13 @@ from typing import Any, NoReturn
 
 import grpc
 
+from serving.model_server.config import config_from_proto
 from serving.model_server.errors import ServerError, invalid_argument
 from serving.model_server.manager import ModelManager
 from serving.model_server.model_info import metadata_response, status_response
 from serving.model_server.signatures import DEFAULT_SIGNATURE, received_arrays
 from serving.protos import (
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -73,7 +75,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus."""
+    """GetModelStatus and HandleReloadConfigRequest."""
 
     def __init__(self, manager: ModelManager) -> None:
         self._manager = manager
@@ -82,9 +84,20 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         """Tells the states of a model's versions."""
         return _answer(context, lambda: status_response(self._manager, *_target(request)))
 
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> NoReturn:  # noqa: N802
-        """Not implemented yet."""
-        _unimplemented(context, "HandleReloadConfigRequest")
+    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        """Serves what the request's config says in place of what was served before; answers when that is so."""
+        return _answer(context, lambda: self._reload(request.config))
+
+    def _reload(self, config: Any) -> Any:
+        if config.WhichOneof("config") != "model_config_list":
+            raise invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+                "supported"
+            )
+        self._manager.apply(config_from_proto(config))
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
 
 
 def make_server(

@@ -98,14 +98,16 @@ class ModelManager:
         with self._lock:
             return any(version.in_flight for model in self._models.values() for version in model.versions.values())
 
-    def apply(self, config: ServerConfig) -> None:
+    def apply(self, config: ServerConfig, still_wanted: Callable[[], bool] = lambda: True) -> None:
         """Makes `config` the truth: loads what is new, moves the labels, then unloads what is gone.
 
         A load that fails is retried by `poll` and refuses nothing by itself. A label on a version that does not
         become AVAILABLE raises ServerError FAILED_PRECONDITION: the former config stays, and no request has seen
-        anything of the new one.
+        anything of the new one. Where it is not `still_wanted` when its turn comes, nothing happens.
         """
         with self._changes:
+            if not still_wanted():
+                return
             staged = [self._stage(model, rescan=True) for model in config.models]
             self._load([version for stage in staged for version in stage.new.values()])
             try:

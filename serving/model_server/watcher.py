@@ -62,7 +62,8 @@ class Watcher:
         if attempt == self._refused:
             return
         try:
-            self._manager.apply(config)
+            # A reload by RPC may have had its turn meanwhile, whose config is in the file by now.
+            self._manager.apply(config, lambda: read_config(self._flags)[1] == text)
         except ServerError as error:
             self._refuse(attempt, error)
         else:

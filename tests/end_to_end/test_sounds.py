@@ -19,13 +19,13 @@ TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def sounds(tmp_path_factory):
+def sounds(tmp_path_factory, make_stable):
     """`speech_conv1d`, trained for a few epochs, published and served; (home, run, server)."""
     home = tmp_path_factory.mktemp("sounds")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(home))
         run = run_experiment(load_recipe("speech_conv1d").override({"epochs": 3, "network.arguments.filters": [8, 8]}))
-        publish(find_run(run.run_id))
+        make_stable(publish(find_run(run.run_id)))
     with local_server([f"--model_config_file={home}/models/models.config"]) as server:
         server.wait_for("speech_conv1d", 1)
         yield home, run, server

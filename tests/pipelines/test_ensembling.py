@@ -75,7 +75,7 @@ def test_from_runs_to_a_served_version(runs, data, zoo_command):
     assert len(set(expected.argmax(axis=1))) > 1  # or equal answers would mean little
 
     release = publish(run)  # which asks all three signatures in a fresh process
-    assert (release.name, release.version, release.label) == ("digits_cnn_ensemble", 1, "stable")
+    assert (release.name, release.version, release.label) == ("digits_cnn_ensemble", 1, "candidate")
     lineage = read_lineage(release.folder)
     assert (lineage["members"], lineage["vote"]) == (runs, "majority")
     served = tf.saved_model.load(release.folder).signatures["serving_default"](image=tf.constant(images))

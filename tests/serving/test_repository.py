@@ -2,7 +2,7 @@ import pytest
 
 from serving.errors import ServingError
 from serving.model_server.config import parse_config
-from serving.repository import ModelRepository
+from serving.repository import ModelRepository, Served
 
 
 @pytest.fixture
@@ -46,20 +46,42 @@ def test_the_model_server_reads_what_is_served(repository):
     for version in (1, 2, 3):
         add(repository, run_id=f"r{version}", version=version)
     add(repository, "letters")
-    repository.serve("digits", {"stable": 1, "candidate": 3})
-    repository.serve("letters", {"stable": 1})
-    assert repository.served() == {"digits": {"stable": 1, "candidate": 3}, "letters": {"stable": 1}}
-    assert "versions: 2" not in repository.config_file.read_text()
-    parse_config(repository.config_file.read_text())
-    repository.serve("digits", {"stable": 2})
-    assert repository.served()["digits"] == {"stable": 2}
-    assert repository.served()["letters"] == {"stable": 1}
+    repository.serve("digits", Served(stable=1, candidate=3))
+    repository.serve("letters", Served(stable=1))
+    assert repository.served() == {"digits": Served(stable=1, candidate=3), "letters": Served(stable=1)}
+    # A request without version or label gets the newest of the name's: never the candidate.
+    models = {model.name: model for model in parse_config(repository.config_file.read_text()).models}
+    assert models["digits"].policy.specific == (1,)
+    assert models["digits"].labels == {"stable": 1}
+    assert models["digits@candidate"].policy.specific == (3,)
+    assert models["digits@candidate"].base_path == models["digits"].base_path
+    repository.serve("digits", Served(stable=2))
+    assert repository.served() == {"digits": Served(stable=2), "letters": Served(stable=1)}
+
+
+def test_a_version_is_served_beside_the_stable_one_before_it_takes_the_label(repository):
+    for version in (1, 2, 3):
+        add(repository, run_id=f"r{version}", version=version)
+    between = Served(stable=3, beside=(2,), candidate=1)
+    repository.serve("digits", between)
+    assert repository.served() == {"digits": between}
+    models = {model.name: model for model in parse_config(repository.config_file.read_text()).models}
+    assert models["digits"].policy.specific == (2, 3)
+    assert between.versions == [1, 2, 3]
+    assert between.labels == {"stable": 3, "candidate": 1}
+
+
+def test_what_is_served_no_more_leaves_the_config(repository):
+    add(repository)
+    repository.serve("digits", Served(candidate=1))
+    repository.serve("digits", Served())
+    assert repository.served() == {}
 
 
 def test_nothing_can_be_served_that_is_not_there(repository):
     add(repository)
-    with pytest.raises(ServingError, match=r"no version 2 to serve as 'stable'; it has \[1\]"):
-        repository.serve("digits", {"stable": 2})
+    with pytest.raises(ServingError, match=r"no version 2 to serve; it has \[1\]"):
+        repository.serve("digits", Served(stable=2))
     assert repository.served() == {}
 
 
@@ -68,9 +90,9 @@ def test_an_empty_config_can_be_made_for_a_server_to_watch(repository):
     parse_config(path.read_text())
     assert repository.served() == {}
     add(repository)
-    repository.serve("digits", {"stable": 1})
+    repository.serve("digits", Served(stable=1))
     assert repository.ensure_config() == path
-    assert repository.served() == {"digits": {"stable": 1}}
+    assert repository.served() == {"digits": Served(stable=1)}
 
 
 def test_a_broken_config_is_one_sentence(repository):

@@ -11,9 +11,9 @@ from pipelines.errors import PipelineError, UsageError
 from pipelines.home import models_folder
 from pipelines.release import publish
 from pipelines.tracking import connect, find_run, track
-from serving.artifact import read_lineage
+from serving.artifact import content_hash, read_lineage
 from serving.errors import ServingError
-from serving.repository import ModelRepository
+from serving.repository import ModelRepository, Served
 
 STEPS = ["load", "stage", "verify", "register", "rename", "serve"]
 
@@ -64,17 +64,25 @@ def test_a_version_leads_back_to_its_run(published_home):
     assert lineage["run_id"] == published_home.run.run_id
     assert lineage["dataset_digest"] == published_home.run.data.digest
     assert lineage["metrics"]["test_accuracy"] == published_home.run.test_accuracy
+    assert lineage["validation"] == {
+        "accuracy": published_home.run.validation_accuracy,
+        "dataset_digest": published_home.run.data.digest,
+        "run_ids": [published_home.run.run_id],
+    }
     assert lineage["recipe"]["network"]["arguments"]["filters"] == [8, 12]
     version = connect().get_model_version("digits_cnn", str(release.version))
     assert version.run_id == published_home.run.run_id
+    assert version.tags["zoo.content_hash"] == lineage["content_hash"] == content_hash(release.folder)
 
 
 @pytest.mark.usefixtures("home", "unverified")
-def test_first_version_is_stable_and_the_next_a_candidate(published):
+def test_every_version_begins_as_the_candidate(published):
     first = publish(find_run(published.run.run_id))
-    assert (first.version, first.label) == (1, "stable")
+    assert (first.version, first.label) == (1, "candidate")
     again = publish(find_run(published.run.run_id))
-    assert (again.version, again.label) == (1, "stable")
+    assert (again.version, again.label) == (1, "candidate")
+    repository().serve("digits_cnn", Served(stable=1))
+    assert publish(find_run(published.run.run_id)).label == "stable"
 
     # Another run of the same recipe: here the same training under another id.
     with track(published.run.recipe, "train") as run:
@@ -82,18 +90,13 @@ def test_first_version_is_stable_and_the_next_a_candidate(published):
         run.log_model(published.run.model)
     second = publish(find_run(run.id))
     assert (second.version, second.label) == (2, "candidate")
-    assert repository().served() == {"digits_cnn": {"stable": 1, "candidate": 2}}
-    promoted = publish(find_run(run.id), "stable")
-    assert promoted.version == 2
-    assert repository().served() == {"digits_cnn": {"stable": 2}}
-    assert connect().get_registered_model("digits_cnn").aliases == {"stable": 2}
-    with pytest.raises(UsageError, match="version 2 is the stable one; make another version stable first"):
-        publish(find_run(run.id), "candidate")
+    assert repository().served() == {"digits_cnn": Served(stable=1, candidate=2)}
+    assert connect().get_registered_model("digits_cnn").aliases == {"stable": 1, "candidate": 2}
 
     # A served folder that somebody took away does not stand in the way.
-    shutil.rmtree(promoted.folder)
-    assert publish(find_run(published.run.run_id)).label == "stable"
-    assert repository().served() == {"digits_cnn": {"stable": 1}}
+    shutil.rmtree(first.folder)
+    assert publish(find_run(run.id)).label == "candidate"
+    assert repository().served() == {"digits_cnn": Served(candidate=2)}
 
 
 @pytest.mark.usefixtures("home", "unverified")
@@ -106,7 +109,7 @@ def test_killed_at_any_step_leaves_no_version_or_a_whole_one_and_the_next_call_f
     assert repository().served() == {}
 
     assert publish(find_run(run_id)).version == 1
-    assert repository().served() == {"digits_cnn": {"stable": 1}}
+    assert repository().served() == {"digits_cnn": Served(candidate=1)}
     assert [path.name for path in (models_folder() / "digits_cnn").iterdir()] == ["1"]
     assert len(connect().search_model_versions("name = 'digits_cnn'")) == 1
 
@@ -126,7 +129,7 @@ def test_killed_in_the_middle_of_a_step(published, step, call):
     assert repository().served() == {}
 
     publish(find_run(run_id))
-    assert repository().served() == {"digits_cnn": {"stable": 1}}
+    assert repository().served() == {"digits_cnn": Served(candidate=1)}
 
 
 def test_an_export_that_answers_differently_is_not_published(home, published, monkeypatch):

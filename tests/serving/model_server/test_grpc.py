@@ -178,8 +178,35 @@ def test_metadata_carries_the_signatures(client):
 
 def test_what_is_not_there_yet_is_unimplemented(client):
     assert refusal(client.prediction.Classify, classification_pb2.ClassificationRequest())[0] == "UNIMPLEMENTED"
-    reload_request = model_management_pb2.ReloadConfigRequest()
-    assert refusal(client.models.HandleReloadConfigRequest, reload_request)[0] == "UNIMPLEMENTED"
+
+
+def test_a_config_is_reloaded_by_rpc(servers, library, tmp_path, configure):
+    for version, graph in ((1, "plus_two"), (2, "plus_three")):
+        library.put(graph, tmp_path / "m", version)
+    client = servers.start(configure("m", tmp_path / "m", "model_version_policy { specific { versions: 1 } }"))
+    assert client.predict("m", X)["y"] == [2.5, 3.0]
+
+    request = model_management_pb2.ReloadConfigRequest()
+    model = request.config.model_config_list.config.add(
+        name="m", base_path=str(tmp_path / "m"), model_platform="tensorflow"
+    )
+    model.model_version_policy.specific.versions[:] = [1, 2]
+    model.version_labels["stable"] = 2
+    reply = client.models.HandleReloadConfigRequest(request)
+    assert reply.status.error_code == 0
+    assert client.predict("m", X, label="stable")["y"] == [3.5, 4.0]
+    assert client.predict("m", X, version=1)["y"] == [2.5, 3.0]
+
+    model.version_labels["stable"] = 3
+    code, message = refusal(client.models.HandleReloadConfigRequest, request)
+    assert code == "FAILED_PRECONDITION"
+    assert "label stable to version 3 of model m, which is not currently available for inference" in message
+    assert client.predict("m", X, label="stable")["y"] == [3.5, 4.0]
+
+    # As in TensorFlow Serving: a request that says nothing does not take everything away.
+    code, message = refusal(client.models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest())
+    assert code == "INVALID_ARGUMENT"
+    assert "Only ModelConfigList is currently supported" in message
 
 
 def test_answers_as_tensor_content_on_request(servers, library, tmp_path, configure):

@@ -3,6 +3,7 @@
 Validation decides, never the test images, whose figures are reported beside it.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -10,15 +11,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
+from pipelines.errors import PipelineError, UsageError
 from pipelines.evaluation import evaluate
+from pipelines.lineage import validation_of
 from pipelines.networks import network_of
 from pipelines.tracking import dataset_of, find_run, recipe_of
 from pipelines.training import examples
 from serving.artifact import read_lineage
 from serving.client import GrpcClient
 from serving.images import encode_png
-from serving.parity import as_input, largest_difference
+from serving.parity import as_input, largest_difference, probabilities_of
 from serving.repository import ModelRepository, candidate_name
 
 WARM_UP, TIMED = 5, 100
@@ -38,7 +43,12 @@ class Limits:
     images: int = 64
     """Real ones that the endpoint and Keras are asked about."""
     other_data: bool = False
-    """Whether the two accuracies may be of different datasets."""
+    """Whether the two accuracies may be of different datasets, or the stable version's unknown."""
+
+    def __post_init__(self) -> None:
+        for name in ("margin", "tolerance", "latency"):
+            if not math.isfinite(getattr(self, name)):
+                raise UsageError(f"--{name} is {getattr(self, name)}; expected a number.")
 
 
 @dataclass(frozen=True)
@@ -95,8 +105,12 @@ def examine(
     """
     facts = read_lineage(repository.version_folder(name, version))
     before = read_lineage(repository.version_folder(name, stable)) if stable is not None else {}
-    inputs, expected = _keras_answers(facts["run_id"], limits.images)
-    checks = [_validation(facts.get("validation"), stable, before.get("validation"), limits)]
+    run = _run_of(name, version, facts["run_id"])
+    recipe = recipe_of(run)
+    data = dataset_of(run, recipe)
+    split = examples(recipe, data).some_of_each_class(limits.images)
+    inputs, expected = split.images, evaluate(network_of(run), split, data.class_names).probabilities
+    checks = [_validation(_held_out(facts), stable, _held_out(before), limits)]
     for client in servers:
         checks.append(_parity(client, name, version, inputs, expected, limits))
         checks.append(_latency(client, name, version, inputs, limits))
@@ -126,10 +140,13 @@ def _validation(mine: Any, stable: int | None, other: Any, limits: Limits) -> Ch
             "is known; publish a run of `zoo train`, or one that `zoo tune` made",
         )
     accuracy = 100 * mine["accuracy"]
+    if not math.isfinite(accuracy):
+        return check(False, f"its accuracy on held-out images is {accuracy}")
     if stable is None:
         return check(True, f"{accuracy:.2f} % on held-out images; there is no stable version to compare with")
     if not other:
-        return check(False, f"nothing tells how version {stable}, the stable one, does on held-out images")
+        says = f"{accuracy:.2f} % on held-out images; nothing tells how version {stable}, the stable one, does on them"
+        return check(limits.other_data, says + ("" if limits.other_data else "; --other-data takes it so"))
     if mine["dataset_digest"] != other["dataset_digest"] and not limits.other_data:
         return check(
             False,
@@ -139,18 +156,30 @@ def _validation(mine: Any, stable: int | None, other: Any, limits: Limits) -> Ch
     below = 100 * other["accuracy"] - accuracy
     where = f"{accuracy:.2f} % on held-out images, version {stable} {100 * other['accuracy']:.2f} %"
     # Of a whole number of images: what is written as 0.5 points may be 0.5000000000000004.
-    if below > limits.margin + 1e-9:
+    if not below <= limits.margin + 1e-9:
         return check(False, f"{where}: {below:.2f} points worse, and {limits.margin:g} are allowed")
     return check(True, f"{where}; at most {limits.margin:g} points worse is allowed")
 
 
-def _keras_answers(run_id: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Real images, or signals, that nothing was tested on, and the probabilities that the run's network gives them."""
-    run = find_run(run_id)
-    recipe = recipe_of(run)
-    data = dataset_of(run, recipe)
-    split = examples(recipe, data).some_of_each_class(count)
-    return split.images, evaluate(network_of(run), split, data.class_names).probabilities
+def _run_of(name: str, version: int, run_id: str) -> Run:
+    try:
+        return find_run(run_id)
+    except UsageError:
+        raise PipelineError(
+            f"Run {run_id}, which {name} version {version} is of, is not in MLflow any more: its network cannot "
+            "be asked; publish another run."
+        ) from None
+
+
+def _held_out(facts: dict[str, Any]) -> dict[str, Any] | None:
+    """The validation figure of a version: what was written down when it was published, or else what its run tells."""
+    if facts.get("validation") or not facts.get("run_id"):
+        return facts.get("validation")
+    try:
+        run = find_run(facts["run_id"])
+        return validation_of(run, recipe_of(run))
+    except (UsageError, MlflowException):  # deleted since
+        return None
 
 
 def _parity(
@@ -163,7 +192,7 @@ def _parity(
     difference = 0.0
     for signature, values in ways.items():
         outputs = client.predict(candidate_name(name), values, signature=signature, version=version)
-        difference = max(difference, largest_difference(outputs["probabilities"], expected))
+        difference = max(difference, largest_difference(probabilities_of(outputs, client.address), expected))
     found = f"{client.address} is {difference:.1e} from Keras on {len(inputs)} real {_what(inputs)}"
     passed = difference <= limits.tolerance
     suffix = "" if passed else f", and {limits.tolerance:.0e} is allowed"

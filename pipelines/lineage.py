@@ -1,11 +1,14 @@
 """From a served version to where it comes from: its run, its commit, its dataset."""
 
+import contextlib
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from pipelines.errors import PipelineError
 from pipelines.home import models_folder
 from pipelines.recipes import Recipe
 from pipelines.tracking import connect, recipe_of, validation_accuracy
@@ -18,27 +21,32 @@ VALIDATED_BY = "zoo.validated_by"
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a version comes from. Its fields are None where neither the repository nor MLflow can tell."""
+    """Where a version comes from. Its fields are None where nothing can tell."""
 
     model: str
     version: int
     run_id: str | None = None
     commit: str | None = None
     dataset_digest: str | None = None
+    told_by: str | None = None
+    """`MLflow`, or `repository`: the file beside the version on this machine."""
 
 
 def lineage_of(model: str, version: int) -> Lineage:
-    """From the file beside the version, or from MLflow's registry on a machine without the repository."""
+    """From MLflow's registry where a tracking server is named (MLFLOW_TRACKING_URI), which then has the numbers of all
+    versions; else, or where it cannot tell, from the file beside the version in this machine's repository."""
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        with contextlib.suppress(MlflowException, PipelineError, OSError):
+            client = connect()
+            run_id = client.get_model_version(model, str(version)).run_id or ""
+            tags = client.get_run(run_id).data.tags
+            commit, digest = tags.get("mlflow.source.git.commit"), tags.get("zoo.dataset_digest")
+            return Lineage(model, version, run_id, commit, digest, "MLflow")
     facts = read_lineage(ModelRepository(models_folder()).version_folder(model, version))
-    if facts:
-        return Lineage(model, version, facts.get("run_id"), facts.get("commit"), facts.get("dataset_digest"))
-    try:
-        client = connect()
-        run_id = client.get_model_version(model, str(version)).run_id or ""
-        tags = client.get_run(run_id).data.tags
-    except (MlflowException, OSError):
+    if not facts:
         return Lineage(model, version)
-    return Lineage(model, version, run_id, tags.get("mlflow.source.git.commit"), tags.get("zoo.dataset_digest"))
+    origin = (facts.get("run_id"), facts.get("commit"), facts.get("dataset_digest"))
+    return Lineage(model, version, *origin, "repository")
 
 
 def validation_of(run: Run, recipe: Recipe) -> dict[str, Any] | None:

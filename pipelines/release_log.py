@@ -1,13 +1,14 @@
 """Which versions of a model were stable, one after the other, and the change that is under way."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.errors import PipelineError
 from pipelines.files import write_whole
+from serving.parity import SAME_NETWORK
 
 Action = Literal["promote", "rollback"]
 
@@ -22,6 +23,8 @@ class Change:
     """What was stable before; None before the first promotion."""
     time: str = ""
     """When it began, in UTC, as in 2026-11-21T21:05:00Z."""
+    tolerance: float = SAME_NETWORK
+    """Of a probability: how far a server may be from the export, at least SAME_NETWORK."""
 
 
 class ReleaseLog:
@@ -37,17 +40,16 @@ class ReleaseLog:
     @property
     def changes(self) -> list[Change]:
         """The changes made, oldest first."""
-        return [Change(**change) for change in self._read()["changes"]]
+        return self._read()["changes"]
 
     @property
     def pending(self) -> Change | None:
         """The change that was begun and is not done."""
-        found = self._read()["pending"]
-        return Change(**found) if found else None
+        return self._read()["pending"]
 
     def begin(self, change: Change) -> Change:
         """Write down what is going to be done, with the time."""
-        timed = Change(change.action, change.version, change.previous, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        timed = replace(change, time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         self._write(self.changes, timed)
         return timed
 
@@ -56,16 +58,34 @@ class ReleaseLog:
         self._write([*self.changes, change], None)
 
     def before(self, version: int) -> int | None:
-        """What was stable before this version was promoted the last time."""
-        promotions = [c for c in self.changes if c.action == "promote" and c.version == version]
-        return promotions[-1].previous if promotions else None
+        """What was stable before this version, which is so now. A rollback takes back a promotion, and does not count
+        as another."""
+        past: list[int] = []
+        for change in self.changes:
+            if change.action == "promote" and change.version is not None:
+                if change.previous is not None and past[-1:] != [change.previous]:
+                    past.append(change.previous)
+                past.append(change.version)
+            else:
+                while past and past[-1] != change.version:
+                    past.pop()
+        return past[-2] if past[-1:] == [version] and len(past) > 1 else None
+
+    def tolerance(self, version: int) -> float:
+        """How far a server may be from what this version's run exported: as far as it was let through."""
+        allowed = [change.tolerance for change in self.changes if change.version == version]
+        return max([SAME_NETWORK, *allowed])
 
     def _read(self) -> dict[str, Any]:
         try:
-            return json.loads(self.path.read_text("utf-8"))
+            facts = json.loads(self.path.read_text("utf-8"))
+            return {
+                "pending": Change(**facts["pending"]) if facts["pending"] else None,
+                "changes": [Change(**change) for change in facts["changes"]],
+            }
         except FileNotFoundError:
             return {"pending": None, "changes": []}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise PipelineError(
                 f"{self.path} cannot be read: {error}; mend it, or delete it and promote anew."
             ) from error

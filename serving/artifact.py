@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from serving.errors import ServingError
 
 LABELS = "assets/labels.txt"
 EXTRA = "assets.extra"
@@ -24,11 +27,15 @@ def read_lineage(version_folder: Path) -> dict[str, Any]:
 
 def read_reference(version_folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The real inputs that lie beside a version, by the names of the signatures' inputs, and what the network answered:
-    probabilities float32 [count, classes]. Raises OSError where there are none."""
-    with np.load(version_folder / EXTRA / REFERENCE, allow_pickle=False) as file:
-        inputs = dict(file)
-    probabilities = inputs.pop("probabilities")
-    return inputs, probabilities
+    probabilities float32 [count, classes]. Raises ServingError where there are none."""
+    try:
+        with np.load(version_folder / EXTRA / REFERENCE, allow_pickle=False) as file:
+            inputs = dict(file)
+        return inputs, inputs.pop("probabilities")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ServingError(
+            f"{version_folder} is no export with reference outputs ({error}); move it away and publish its run anew."
+        ) from error
 
 
 def content_hash(folder: Path) -> str:

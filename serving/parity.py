@@ -1,11 +1,13 @@
 """How far the answers of an endpoint are from those of the network."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from serving.artifact import read_reference
 from serving.client import Client
+from serving.errors import ServingError
 
 SAME_NETWORK = 1e-3
 """Of a probability, between answers of one network on two processors; another network is further away."""
@@ -17,6 +19,13 @@ def largest_difference(received: np.ndarray, expected: np.ndarray) -> float:
         return float("inf")
     apart = float(np.abs(received - expected).max(initial=0.0))
     return apart if apart == apart else float("inf")
+
+
+def probabilities_of(outputs: Mapping[str, np.ndarray], who: str) -> np.ndarray:
+    """The probabilities in an answer. Raises ServingError, naming `who` answered, where there are none."""
+    if "probabilities" not in outputs:
+        raise ServingError(f"{who} answers with {sorted(outputs)}; expected probabilities. Is it another server?")
+    return outputs["probabilities"]
 
 
 def as_input(examples: np.ndarray) -> dict[str, np.ndarray]:
@@ -32,4 +41,4 @@ def difference_from_export(
     reference, expected = read_reference(folder)
     inputs = as_input(reference["signal"] if "signal" in reference else reference["image"])
     answer = client.ask(served_name, inputs, version=version, label=label)
-    return largest_difference(answer.outputs["probabilities"], expected), answer.version
+    return largest_difference(probabilities_of(answer.outputs, client.address), expected), answer.version

@@ -11,15 +11,17 @@ Everything appears by one rename or not at all; whoever changes something holds 
 """
 
 import contextlib
+import logging
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from google.protobuf import text_format
 
 from serving.artifact import read_lineage
@@ -29,11 +31,16 @@ from serving.protos import model_server_config_pb2
 STABLE = "stable"
 CANDIDATE = "candidate"
 _STAGING = ".staging-"
+_LOG = logging.getLogger(__name__)
 
 
 def candidate_name(name: str) -> str:
     """The name under which a model's candidate is served; no model has such a name itself."""
     return f"{name}@{CANDIDATE}"
+
+
+class BusyError(ServingError):
+    """Another process has the repository's lock."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,24 @@ class ModelRepository:
         self.config_file = self.root / "models.config"
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other publishers out; the lock of a process that dies is free again."""
+    def lock(self, *, wait: bool = True) -> Iterator[None]:
+        """Keep other publishers out; the lock of a process that dies is free again.
+
+        Who has to wait is told so. Without `wait` it raises BusyError where another process has the lock.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.root / ".lock"):
+        held = FileLock(self.root / ".lock")
+        try:
+            held.acquire(timeout=1.0 if wait else 0)
+        except Timeout:
+            if not wait:
+                raise BusyError(f"Another process is publishing or promoting in {self.root}.") from None
+            _LOG.warning("Another process is publishing or promoting in %s; waiting for it.", self.root)
+            held.acquire()
+        try:
             yield
+        finally:
+            held.release()
 
     def models(self) -> list[str]:
         """The models that have a version."""
@@ -108,14 +128,19 @@ class ModelRepository:
             shutil.rmtree(abandoned)
         return folder / f"{_STAGING}{run_id}"
 
-    def commit(self, staged: Path, version: int) -> Path:
-        """Give a staged version its number: the rename by which it appears. Its files are on disk before."""
-        target = staged.parent / str(version)
+    def free_folder(self, name: str, version: int) -> Path:
+        """Where a new version will lie. Raises ServingError where there is one already."""
+        target = self.version_folder(name, version)
         if target.exists():
             raise ServingError(
-                f"{target} exists already and comes from another run, and a published version never changes; if the "
-                f"tracking store was begun anew, move the folder {staged.parent} away first."
+                f"{target} exists already, and a published version never changes; move that folder away, or, if the "
+                f"tracking store was begun anew, the folder {target.parent}, and publish again."
             )
+        return target
+
+    def commit(self, staged: Path, version: int) -> Path:
+        """Give a staged version its number: the rename by which it appears. Its files are on disk before."""
+        target = self.free_folder(staged.parent.name, version)
         for path in sorted(staged.rglob("*"), reverse=True):
             _flush(path)
         _flush(staged)
@@ -124,31 +149,55 @@ class ModelRepository:
         return target
 
     def served(self) -> dict[str, Served]:
-        """What is served, by model. Raises ServingError for a config that cannot be read."""
+        """What is served, by model. Models that are served by another policy than that of specific versions are not
+        this project's, and left out. Raises ServingError for a config that cannot be read."""
         found: dict[str, Served] = {}
         for model in self.config().model_config_list.config:
-            name, _, suffix = model.name.partition("@")
-            versions = [int(version) for version in model.model_version_policy.specific.versions]
+            name, at, suffix = model.name.partition("@")
+            if not _is_ours(model) or (at and suffix != CANDIDATE):
+                continue
+            versions = {int(version) for version in model.model_version_policy.specific.versions}
             before = found.get(name, Served())
-            if suffix:
+            if at:
                 found[name] = replace(before, candidate=max(versions, default=None))
                 continue
-            stable = int(model.version_labels[STABLE]) if STABLE in model.version_labels else None
-            beside = tuple(sorted(set(versions) - {stable}))
-            found[name] = replace(before, stable=stable, beside=beside)
+            labels = {label: int(version) for label, version in model.version_labels.items()}
+            stable, candidate = labels.get(STABLE), labels.get(CANDIDATE, before.candidate)
+            found[name] = Served(stable, candidate, tuple(sorted(versions - {stable, labels.get(CANDIDATE)})))
         return found
+
+    def served_of(self, name: str) -> Served:
+        """What is served of a model and is still there: a version whose folder somebody took away can be served no
+        more."""
+        served, existing = self.served().get(name, Served()), self.versions(name)
+        return Served(
+            stable=served.stable if served.stable in existing else None,
+            candidate=served.candidate if served.candidate in existing else None,
+            beside=tuple(version for version in served.beside if version in existing),
+        )
 
     def serve(self, name: str, served: Served) -> None:
         """Rewrite `models.config` so that just this is served of a model.
 
-        Raises ServingError for a version that the repository does not have.
+        Raises ServingError for a version that the repository does not have, and for a model that somebody has given
+        another policy.
         """
         for version in served.versions:
             if version not in self.versions(name):
                 raise ServingError(f"{name} has no version {version} to serve; it has {self.versions(name)}.")
+        self._write(self.config_with(name, served))
+
+    def config_with(self, name: str, served: Served) -> Any:
+        """`models.config` as a ModelServerConfig in which just this is served of a model; nothing is written."""
         config = self.config()
         models = config.model_config_list.config
-        others = [m for m in models if m.name not in (name, candidate_name(name))]
+        mine = [model for model in models if model.name in (name, candidate_name(name))]
+        if any(not _is_ours(model) for model in mine):
+            raise ServingError(
+                f"{self.config_file} serves {name} by a policy of its own; take that entry out, or give it the policy "
+                "`specific`."
+            )
+        others = [model for model in models if model not in mine]
         del models[:]
         models.extend(others)
         let_through = sorted({*served.beside, *([] if served.stable is None else [served.stable])})
@@ -159,7 +208,7 @@ class ModelRepository:
         if served.candidate is not None:
             # Without a label: a server refuses one that moves from one candidate to the next before that is loaded.
             self._add(models, candidate_name(name), name, [served.candidate])
-        self._write(config)
+        return config
 
     def _add(self, models: Any, served_name: str, name: str, versions: Sequence[int]) -> Any:
         model = models.add(name=served_name, base_path=str(self.root / name), model_platform="tensorflow")
@@ -168,15 +217,19 @@ class ModelRepository:
 
     def ensure_config(self) -> Path:
         """The path of `models.config`, which is made, serving nothing yet, where there is none."""
-        with self.lock():
-            if not self.config_file.exists():
-                self._write(self.config())
+        if not self.config_file.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self.root, prefix=".making-") as folder:
+                draft = Path(folder) / self.config_file.name
+                draft.write_text(_as_text(self.config()), "utf-8")
+                # A link never takes the place of what another process has written meanwhile, so that no lock is needed.
+                with contextlib.suppress(FileExistsError):
+                    os.link(draft, self.config_file)
         return self.config_file
 
     def _write(self, config: Any) -> None:
-        config.model_config_list.SetInParent()  # an empty list is a config too; an empty file is none
         draft = self.config_file.with_suffix(".draft")
-        draft.write_text(text_format.MessageToString(config), "utf-8")
+        draft.write_text(_as_text(config), "utf-8")
         _flush(draft)
         draft.replace(self.config_file)
         _flush(self.root)
@@ -191,6 +244,16 @@ class ModelRepository:
         except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
             raise ServingError(f"{self.config_file} cannot be read: {error}; mend it or delete it.") from error
         return config
+
+
+def _is_ours(model: Any) -> bool:
+    """Whether an entry of the config is one that this class could have written."""
+    return model.model_version_policy.WhichOneof("policy_choice") == "specific"
+
+
+def _as_text(config: Any) -> str:
+    config.model_config_list.SetInParent()  # an empty list is a config too; an empty file is none
+    return text_format.MessageToString(config)
 
 
 def _flush(path: Path) -> None:

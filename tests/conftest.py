@@ -82,7 +82,7 @@ class Published:
 def published(tmp_path_factory, small_recipe, make_stable):
     """`digits_cnn`, small, trained for a few epochs and published as version 1, stable without a gate."""
     from pipelines.experiment import run_experiment
-    from pipelines.release import publish
+    from pipelines.publication import publish
     from pipelines.tracking import find_run
 
     home = tmp_path_factory.mktemp("published")

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from pipelines.experiment import TrainedRun
-    from pipelines.release import Release
+    from pipelines.publication import Release
     from serving.local_server import LocalServer
 
 RECIPE = "digits_cnn"
 TRIALS, TRIAL_EPOCHS = 3, 3
+SLOWEST = 1000.0
+"""Milliseconds of one request: it shall work on a machine that is busy otherwise."""
 
 
 def register(app: typer.Typer) -> None:
@@ -129,7 +131,7 @@ def _promoted(server: "LocalServer", release: "Release") -> tuple[str, str]:
 
     server.wait_for(candidate_name(release.name), release.version)
     try:
-        promote_with_steps(release.name, release.version, [server.grpc_address], Limits())
+        promote_with_steps(release.name, release.version, [server.grpc_address], Limits(latency=SLOWEST))
     except GateRefusedError as refused:
         return CANDIDATE, "; ".join(refused.report.reasons)
     return STABLE, ""

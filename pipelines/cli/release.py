@@ -1,4 +1,4 @@
-"""`zoo publish`, `zoo promote` and `zoo rollback`."""
+"""`zoo publish`, `zoo promote`, `zoo rollback` and `zoo withdraw`."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -6,13 +6,14 @@ import typer
 from rich.table import Table
 
 from pipelines.cli.console import err, out, percent, print_json
+from pipelines.cli.serve import GRPC_PORT
 from pipelines.cli.train import JsonOption
 from pipelines.errors import UsageError
 
 if TYPE_CHECKING:
     from pipelines.gate import Report
     from pipelines.promotion import Promotion
-    from pipelines.release import Release
+    from pipelines.publication import Release
 
 SAYS = {
     # publish
@@ -29,9 +30,9 @@ MOVE_SAYS = {
     "gate": "validation, parity with Keras, latency",
     "record": "logging the report in MLflow",
     "load": "loading the version beside the stable one",
+    "check": "asking the server for the version's own answers",
     "switch": "moving the label in models.config",
     "reload": "reloading the server",
-    "check": "asking the server for the version's own answers",
     "alias": "moving MLflow's alias",
 }
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Of a published model, which is that of its recipe.")]
@@ -39,7 +40,7 @@ ServerOption = Annotated[
     list[str] | None,
     typer.Option(metavar="HOST:PORT", help="gRPC address of the model server; once for each, where there are several."),
 ]
-SERVER = "localhost:8500"
+SERVER = f"localhost:{GRPC_PORT}"
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +48,7 @@ def register(app: typer.Typer) -> None:
     app.command()(publish)
     app.command()(promote)
     app.command()(rollback)
+    app.command()(withdraw)
 
 
 def publish(
@@ -72,7 +74,7 @@ def publish_run(reference: str) -> "Release":
     from serving.quiet import import_tensorflow
 
     import_tensorflow()
-    from pipelines.release import publish as publish_now
+    from pipelines.publication import publish as publish_now
 
     return publish_now(run, on_step=lambda step: err.print(f"[dim]{SAYS[step]}[/dim]"))
 
@@ -90,7 +92,7 @@ def promote(
     tolerance: Annotated[float, typer.Option(min=0, help="Largest difference of a probability from Keras's.")] = 1e-4,
     images: Annotated[int, typer.Option(min=1, help="Real images that both are asked about.")] = 64,
     other_data: Annotated[
-        bool, typer.Option("--other-data", help="Compare although the stable version was measured on another dataset.")
+        bool, typer.Option("--other-data", help="The stable version's figure may be of another dataset, or unknown.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -144,6 +146,19 @@ def rollback(name: NameArgument, server: ServerOption = None, as_json: JsonOptio
         out.print(f"undone          the promotion of [bold]{name}[/bold] version {change.previous}; none is stable")
         return
     out.print(f"stable          [bold]{name}[/bold] version {change.version}, in place of {change.previous}")
+
+
+def withdraw(name: NameArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Take a model's candidate back: it is served no more, and stays published."""
+    from pipelines.switching import withdraw as withdraw_now
+
+    version = withdraw_now(name, addresses(server))
+    if as_json:
+        print_json({"model": name, "version": version})
+        return
+    out.print(
+        f"withdrawn       [bold]{name}[/bold] version {version}; zoo promote {name} {version} would offer it again"
+    )
 
 
 def addresses(servers: list[str] | None) -> list[str]:

@@ -42,7 +42,7 @@ def releases(
     """
     from pipelines import releases as published
 
-    repaired = published.repair_all()
+    repaired, not_repaired = published.repair_all()
     pending = published.pending_changes()
     with _reachable(addresses(server), must=server is not None) as clients:
         versions = published.list_versions(what, clients)
@@ -53,17 +53,19 @@ def releases(
             "versions": [asdict(version) for version in versions],
             "pending": {name: asdict(change) for name, change in pending.items()},
             "repaired": repaired,
+            "not_repaired": not_repaired,
         }
         print_json(found | ({"proofs": [proof.as_dict() for proof in proofs]} if verify else {}))
     else:
         _show(versions, pending, repaired, proofs)
-    wrong = [proof for proof in proofs if not proof.holds]
+        if not_repaired and versions:
+            out.print(f"MLflow's aliases were not looked at: {not_repaired}", markup=False)
+    wrong = [f"{p.model} version {p.version}, {' and '.join(p.problems)}" for p in proofs if p.problems]
+    open_ = [f"{p.model} version {p.version}, {' and '.join(p.unasked)}" for p in proofs if p.unasked]
     if wrong:
-        raise PipelineError(
-            "Not what was exported: "
-            + "; ".join(f"{p.model} version {p.version}, {' and '.join(p.problems)}" for p in wrong)
-            + "."
-        )
+        raise PipelineError(f"Not what was exported: {'; '.join(wrong)}.")
+    if open_:
+        raise PipelineError(f"Not proven, since it could not be asked: {'; '.join(open_)}.")
 
 
 @contextmanager
@@ -111,12 +113,12 @@ def _table(versions: "list[Version]") -> Table:
     for column in ("model", "version", "label", *addresses, "validation", "test", "run"):
         table.add_column(column, justify="right" if column in ("version", "validation", "test") else "left")
     for version in versions:
-        states = [version.servers[address] for address in addresses]
+        states = ["stable" if a in version.stable_at else version.servers[a].lower() for a in addresses]
         table.add_row(
             version.model,
             str(version.version),
             f"[bold]{version.label}[/bold]" if version.label else "",
-            *("" if state == "END" else state.lower() for state in states),
+            *("" if state == "end" else state for state in states),
             _percent(version.validation_accuracy),
             _percent(version.test_accuracy),
             (version.run_id or "unknown")[:8],
@@ -134,7 +136,10 @@ def _show_one(version: "Version") -> None:
         "dataset": version.dataset_digest,
         "validation": _percent(version.validation_accuracy),
         "test": _percent(version.test_accuracy),
-        **{f"at {address}": state or "unknown there" for address, state in version.servers.items()},
+        **{
+            f"at {address}": (state or "unknown there") + (", stable" if address in version.stable_at else "")
+            for address, state in version.servers.items()
+        },
     }
     width = max(map(len, lines))
     for name, text in lines.items():

@@ -54,6 +54,18 @@ class GrpcClient(Client):
         outputs = {name: as_text(name, array_from_proto(proto)) for name, proto in response.outputs.items()}
         return Answer(outputs, response.model_spec.version.value)
 
+    def version_of(self, model: str, label: str | None = STABLE) -> int | None:
+        """The version that answers for a label, or without one; None where none does."""
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=_spec(model, None, label), metadata_field=["signature_def"]
+        )
+        try:
+            return self._prediction.GetModelMetadata(request, timeout=self.timeout).model_spec.version.value
+        except grpc.RpcError as error:
+            if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT):
+                return None
+            raise self._explained(error, model) from None
+
     def metadata(self, model: str, *, version: int | None = None, label: str | None = STABLE) -> dict[str, Signature]:
         """See `Client.metadata`."""
         request = get_model_metadata_pb2.GetModelMetadataRequest(
@@ -83,7 +95,15 @@ class GrpcClient(Client):
         Raises ServingError where the server turns the config down, or cannot load what is new in it.
         """
         request = model_management_pb2.ReloadConfigRequest(config=config)
-        self._call(self._model.HandleReloadConfigRequest, request, "a new config")
+        try:
+            self._model.HandleReloadConfigRequest(request, timeout=self.timeout)
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise ServingError(
+                    f"{self.address} did not finish the reload within {self.timeout:g} s; look at its log, and call "
+                    "again."
+                ) from None
+            raise self._explained(error, "a new config") from None
 
     def check_reachable(self, seconds: float = 10.0) -> None:
         """Raise ServingError unless a model server answers, be it that it knows no model."""

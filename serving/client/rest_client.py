@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 
 from serving.client.interface import Answer, Arrays, Client, Signature, TensorInfo, VersionStatus, as_array, as_text
+from serving.errors import ServingError
 from serving.repository import STABLE
 
 
@@ -34,9 +35,17 @@ class RestClient(Client):
 
         An answer in JSON does not tell its version either: the server is asked first which one it would be.
         """
-        if version is None:
-            version = self._version_of(model, label)
-        return Answer(self.predict(model, inputs, signature=signature, version=version), version)
+        if version is not None:
+            return Answer(self.predict(model, inputs, signature=signature, version=version), version)
+        found = self._version_of(model, label)
+        try:
+            return Answer(self.predict(model, inputs, signature=signature, version=found), found)
+        except ServingError:
+            # Between the two requests another version may have taken the label, and this one be gone.
+            now = self._version_of(model, label)
+            if now == found:
+                raise
+            return Answer(self.predict(model, inputs, signature=signature, version=now), now)
 
     def predict(
         self,

@@ -53,6 +53,7 @@ class ModelManager:
         self._models: dict[str, Model] = {}
         self._lock = threading.Lock()  # states and requests in flight; never held for long
         self._changes = threading.Lock()  # one change of the served set at a time
+        self.configs_applied = 0
 
     @contextmanager
     def lease(self, name: str, version: int | None = None, label: str | None = None) -> Iterator[tuple[int, Servable]]:
@@ -121,6 +122,7 @@ class ModelManager:
                 self._leave(model)
             for stage in staged:
                 self._commit(stage)
+            self.configs_applied += 1
 
     def poll(self, *, rescan: bool = True) -> None:
         """Loads versions that have appeared and unloads those that are gone; retries failed loads that are due.

@@ -21,12 +21,14 @@ class Watcher:
         self._manager = manager
         self._flags = flags
         self._applied = config_text
+        self._count = 0
         self._refused: Any = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
+        self._count = self._manager.configs_applied
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:
@@ -54,7 +56,8 @@ class Watcher:
         except ServerError as error:
             self._refuse(str(error), error)
             return
-        if text == self._applied:
+        # What a reload by RPC has changed since is taken back, as TensorFlow Serving does: the file has the say.
+        if text == self._applied and self._manager.configs_applied == self._count:
             self._refused = None
             return
         # A refused config is tried again when its text or the version folders have changed.
@@ -67,7 +70,7 @@ class Watcher:
         except ServerError as error:
             self._refuse(attempt, error)
         else:
-            self._applied, self._refused = text, None
+            self._applied, self._refused, self._count = text, None, self._manager.configs_applied
             _LOG.info("New config applied from %s", self._flags.model_config_file)
 
     def _refuse(self, attempt: Any, error: ServerError) -> None:

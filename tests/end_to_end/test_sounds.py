@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pipelines.experiment import run_experiment
+from pipelines.publication import publish
 from pipelines.recipes import load_recipe
-from pipelines.release import publish
 from pipelines.tracking import connect, find_run
 from serving.client import connect as connect_to_server
 from serving.local_server import local_server

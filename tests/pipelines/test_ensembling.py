@@ -11,8 +11,8 @@ from pipelines.datasets import load_dataset
 from pipelines.ensembling import find_members, make_ensemble
 from pipelines.errors import UsageError
 from pipelines.networks import network_of
+from pipelines.publication import publish
 from pipelines.recipes import load_recipe
-from pipelines.release import publish
 from pipelines.tracking import find_run, recipe_of, track
 from pipelines.training import build_network
 from serving.artifact import read_lineage

@@ -1,8 +1,11 @@
+import threading
+import time
+
 import pytest
 
 from serving.errors import ServingError
 from serving.model_server.config import parse_config
-from serving.repository import ModelRepository, Served
+from serving.repository import BusyError, ModelRepository, Served
 
 
 @pytest.fixture
@@ -105,3 +108,46 @@ def test_a_broken_config_is_one_sentence(repository):
 def test_a_model_name_cannot_lead_out_of_the_repository(repository, name):
     with pytest.raises(ServingError, match="is no model name"):
         repository.staging_folder(name, "r1")
+
+
+def test_an_entry_with_both_labels_is_read_and_the_candidate_leaves_it(repository):
+    for version in (1, 2):
+        add(repository, run_id=f"r{version}", version=version)
+    config = repository.config()
+    model = config.model_config_list.config.add(name="digits", base_path="/d", model_platform="tensorflow")
+    model.model_version_policy.specific.versions[:] = [1, 2]
+    model.version_labels.update({"stable": 1, "candidate": 2})
+    repository.ensure_config().write_text(str(config))
+    assert repository.served() == {"digits": Served(stable=1, candidate=2)}
+    repository.serve("digits", repository.served_of("digits"))
+    models = {model.name: model for model in parse_config(repository.config_file.read_text()).models}
+    assert models["digits"].policy.specific == (1,)
+    assert models["digits@candidate"].policy.specific == (2,)
+
+
+def test_what_somebody_serves_otherwise_is_left_alone(repository):
+    add(repository)
+    add(repository, "letters")
+    config = repository.config()
+    for name in ("digits", "words@home"):
+        config.model_config_list.config.add(name=name, base_path="/d", model_platform="tensorflow")
+    repository.ensure_config().write_text(str(config))
+    assert repository.served() == {}
+    with pytest.raises(ServingError, match="serves digits by a policy of its own; take that entry out"):
+        repository.serve("digits", Served(stable=1))
+    repository.serve("letters", Served(stable=1))
+    assert {model.name for model in repository.config().model_config_list.config} == {"digits", "words@home", "letters"}
+
+
+def test_who_waits_for_another_publisher_is_told(repository, caplog):
+    other = ModelRepository(repository.root)
+    with repository.lock():
+        with pytest.raises(BusyError, match="Another process is publishing or promoting"), other.lock(wait=False):
+            pass
+        waiting = threading.Thread(target=lambda: other.lock().__enter__())
+        waiting.start()
+        while "waiting for it" not in caplog.text:
+            time.sleep(0.05)
+        assert waiting.is_alive()
+    waiting.join(timeout=30)
+    assert not waiting.is_alive()

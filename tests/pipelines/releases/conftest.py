@@ -4,16 +4,19 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import keras
 import pytest
 
 import serving.export
 from pipelines.home import models_folder
+from pipelines.publication import publish
 from pipelines.registry import repair_aliases
-from pipelines.release import publish
 from pipelines.tracking import connect, find_run, track
 from serving.client import GrpcClient, wait_until_available
+from serving.model_server.errors import ServerError
 from serving.model_server.flags import parse_flags
+from serving.model_server.manager import ModelManager
 from serving.model_server.server import ModelServer
 from serving.ports import free_ports
 from serving.repository import ModelRepository, Served, candidate_name
@@ -52,7 +55,7 @@ def _template(tmp_path_factory, published):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_HOME", str(home))
-        patch.setattr("pipelines.release.verify_in_fresh_process", lambda folder: None)
+        patch.setattr("pipelines.publication.verify_in_fresh_process", lambda folder: None)
         good = published.run.validation_accuracy
         for model, accuracy in ((published.run.model, good), (untrained(published.run.model), 0.1)):
             publish(log_run(published, model, accuracy))
@@ -114,7 +117,7 @@ def serve():
 
 
 @pytest.fixture
-def client(released, serve):
+def client(released, serve, tensorflow_servings_rule):
     """Of a server that has the stable version and the candidate loaded."""
     client = serve(released.home)
     wait_until_available(client, NAME, STABLE, 60)
@@ -127,3 +130,22 @@ def answering(client, published):
     """Which version answers for a label, or without one."""
     image = published.run.data.test.images[:1]
     return lambda label="stable", name=NAME: client.ask(name, {"image": image}, label=label).version
+
+
+@pytest.fixture
+def tensorflow_servings_rule(monkeypatch):
+    """Have the model servers of this process refuse what TensorFlow Serving refuses: it looks at labels before it loads
+    anything, and one that it has must not move to a version that is not AVAILABLE."""
+    right = ModelManager.apply
+
+    def apply(self, config, still_wanted=lambda: True):
+        for model in config.models:
+            known = self._models.get(model.name)
+            labels = known.labels if known else {}
+            available = {version.number for version in known.available()} if known else set()
+            for label, version in model.labels.items():
+                if label in labels and version not in available:
+                    raise ServerError(grpc.StatusCode.FAILED_PRECONDITION, f"{label} to version {version}: unavailable")
+        right(self, config, still_wanted)
+
+    monkeypatch.setattr(ModelManager, "apply", apply)

@@ -15,9 +15,9 @@ from serving.client import wait_until_available
 from serving.repository import Served
 
 NAME = "digits_cnn"
-PROMOTION = ["offer", "gate", "record", "load", "switch", "reload", "check", "alias", "done"]
-ROLLBACK = ["load", "switch", "reload", "check", "alias", "done"]
-AFTER_SWITCH = ("reload", "check", "alias", "done")
+PROMOTION = ["offer", "gate", "record", "load", "check", "switch", "reload", "alias", "done"]
+ROLLBACK = ["load", "check", "switch", "reload", "alias", "done"]
+AFTER_SWITCH = ("reload", "alias", "done")
 
 # Imports once, then forks for each line that it reads; a fork that is to be killed kills itself.
 DRIVER = """
@@ -42,7 +42,7 @@ for line in sys.stdin:
             if name == step:
                 setattr(pathlib.Path, call, kill)
         if command == "promote":
-            promote("digits_cnn", None, [address], Limits(), on_step)
+            promote("digits_cnn", None, [address], Limits(latency=60_000.0), on_step)
         else:
             rollback("digits_cnn", [address], on_step)
         os._exit(0)
@@ -83,7 +83,7 @@ def test_a_promotion_killed_at_any_step_serves_on_and_is_finished_by_the_next(
     assert answering(None) in ((1,) if step in PROMOTION[:4] else (1, 2))
     assert 1 in released.served.versions or step in AFTER_SWITCH
 
-    promote(NAME, None if released.served.candidate else 2, [client.address], Limits())
+    promote(NAME, None if released.served.candidate else 2, [client.address], Limits(latency=60_000.0))
     assert released.served == Served(stable=2)
     assert released.aliases == {"stable": 2}
     assert (answering(), answering(None)) == (2, 2)
@@ -105,7 +105,7 @@ def test_an_interrupted_promotion_is_undone_by_rollback(killed, released, client
 
 @pytest.mark.parametrize("step", ROLLBACK)
 def test_a_rollback_killed_at_any_step_is_finished_by_the_next(killed, released, client, answering, step):
-    promote(NAME, None, [client.address], Limits())
+    promote(NAME, None, [client.address], Limits(latency=60_000.0))
     killed("rollback", step)
     assert answering() in (1, 2)
     if step != "done":  # done it is then, and a further call would go back further
@@ -123,6 +123,6 @@ def test_killed_while_a_file_is_written(killed, released, client, answering, ste
     """In place of the system call: while the change is written down, and while models.config is rewritten."""
     killed("promote", step, call)
     assert answering() == 1
-    promote(NAME, None, [client.address], Limits())
+    promote(NAME, None, [client.address], Limits(latency=60_000.0))
     assert released.served == Served(stable=2)
     assert answering() == 2

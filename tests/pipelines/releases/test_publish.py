@@ -9,7 +9,7 @@ import pytest
 from pipelines.datasets.digits import load_digits
 from pipelines.errors import PipelineError, UsageError
 from pipelines.home import models_folder
-from pipelines.release import publish
+from pipelines.publication import publish
 from pipelines.tracking import connect, find_run, track
 from serving.artifact import content_hash, read_lineage
 from serving.errors import ServingError
@@ -34,7 +34,7 @@ def home(published, monkeypatch, tmp_path):
 @pytest.fixture
 def unverified(monkeypatch):
     """Without asking a fresh process, which other tests are about and which takes most of a publication's time."""
-    monkeypatch.setattr("pipelines.release.verify_in_fresh_process", lambda folder: None)
+    monkeypatch.setattr("pipelines.publication.verify_in_fresh_process", lambda folder: None)
 
 
 # What a process that is to be killed runs before its last call.
@@ -42,7 +42,7 @@ PREPARE = """
 import os, pathlib, signal
 from serving.quiet import import_tensorflow
 import_tensorflow()
-from pipelines import release
+from pipelines import publication as release
 from pipelines.tracking import find_run
 release.verify_in_fresh_process = lambda folder: None
 def kill(*args, **kwargs): os.kill(os.getpid(), signal.SIGKILL)

@@ -9,6 +9,8 @@ import pytest
 from pipelines.lineage import lineage_of
 from pipelines.release_log import Change, ReleaseLog
 from pipelines.tracking import connect, find_run
+from serving.artifact import read_lineage
+from serving.ports import free_ports
 from serving.repository import Served
 
 NAME = "digits_cnn"
@@ -40,8 +42,7 @@ def test_promote_rollback_and_the_list(released, client, zoo_command, listed):
     assert found["versions"][1]["servers"] == {client.address: "AVAILABLE"}
     status, out, _ = zoo_command("releases", *at)
     assert status == 0
-    assert "stable" in out
-    assert "available" in out
+    assert out.count("stable") == 2  # the label, and what the server says
 
     status, out, err = zoo_command("rollback", NAME, *at)
     assert (status, out) == (0, f"stable          {NAME} version 1, in place of 2\n"), err
@@ -87,11 +88,20 @@ def test_from_an_answer_to_its_run_commit_and_dataset_and_back(released, client,
     assert "answered by     digits_cnn version 1" in out
 
 
-def test_a_machine_without_the_repository_asks_mlflow(released, published):
+def test_who_tells_where_a_version_comes_from(released, published, monkeypatch):
+    run_id, digest = published.run.run_id, published.run.data.digest
+    found = lineage_of(NAME, 1)
+    assert (found.run_id, found.dataset_digest, found.told_by) == (run_id, digest, "repository")
+    assert lineage_of(NAME, 99).run_id is None
+    # A tracking server that is named has the numbers of all versions, this machine's repository its own.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{released.home}/mlflow.db")
     (released.repository.version_folder(NAME, 1) / "assets.extra" / "lineage.json").unlink()
     found = lineage_of(NAME, 1)
-    assert (found.run_id, found.dataset_digest) == (published.run.run_id, published.run.data.digest)
-    assert lineage_of(NAME, 99).run_id is None
+    assert (found.run_id, found.dataset_digest, found.told_by) == (run_id, digest, "MLflow")
+    (port,) = free_ports(1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert lineage_of(NAME, 2).told_by == "repository"
 
 
 def test_verify_proves_that_what_is_served_was_exported(released, client, listed):
@@ -107,6 +117,7 @@ def test_verify_proves_that_what_is_served_was_exported(released, client, listed
     status, found, err = listed("--verify", server=client.address)
     assert status == 1
     assert "Not what was exported: digits_cnn version 1, its files have the hash" in err
+    assert "says MLflow" in err
     assert [proof["version"] for proof in found["proofs"] if not proof["holds"]] == [1]
 
 
@@ -133,6 +144,49 @@ def test_verify_finds_an_endpoint_that_serves_something_else(released, client, l
     status, _, err = listed("--verify", server=client.address)
     assert status == 1
     assert f"{client.address} answers otherwise than the network did" in err
+
+
+def test_verify_finds_a_server_whose_stable_version_is_another(released, serve, listed):
+    server = serve(released.home, poll=0)  # it does not look at models.config again
+    released.repository.serve(NAME, Served(stable=2))
+    status, found, err = listed("--verify", server=server.address)
+    assert status == 1
+    assert [v["version"] for v in found["versions"] if v["stable_at"]] == [1]
+    assert f"{server.address} answers as stable with version 1" in err
+
+
+def test_verify_does_not_accuse_where_it_could_not_ask(released, listed, monkeypatch):
+    (port,) = free_ports(1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    status, found, err = listed(NAME, "--verify")
+    assert status == 1
+    assert "Not proven, since it could not be asked: digits_cnn version 1, MLflow's registry" in err
+    assert found["not_repaired"]
+    assert not any(proof["problems"] for proof in found["proofs"])
+
+
+def test_the_list_does_not_wait_for_who_publishes(released, listed):
+    with released.repository.lock():
+        status, found, _ = listed()
+    assert status == 0
+    assert found["not_repaired"] == "another command is publishing or promoting"
+    assert len(found["versions"]) == 4
+
+
+def test_commits_lead_to_versions(released, listed):
+    folder = released.repository.version_folder(NAME, 2)
+    facts = read_lineage(folder) | {"commit": "c0ffee0123456789"}
+    (folder / "assets.extra" / "lineage.json").write_text(json.dumps(facts))
+    _, found, _ = listed("c0ffee")
+    assert [v["version"] for v in found["versions"]] == [2]
+
+
+def test_withdraw(released, client, zoo_command):
+    status, out, err = zoo_command("withdraw", NAME, "--server", client.address)
+    assert status == 0, err
+    assert out.startswith(f"withdrawn       {NAME} version 2")
+    assert released.served == Served(stable=1)
 
 
 def test_aliases_are_repaired_from_models_config(released, listed):
@@ -166,6 +220,8 @@ def test_an_interrupted_change_is_told(released, zoo_command, listed):
         (["promote", NAME, "--server", "http://localhost:8501"], 2, "'http://localhost:8501' is no gRPC address"),
         (["promote", NAME, "--server", "localhost"], 2, "'localhost' is no gRPC address; expected HOST:PORT"),
         (["promote", NAME, "--server", "127.0.0.1:1"], 1, "No model server answers at 127.0.0.1:1"),
+        (["promote", f"{NAME}/", "2"], 2, "No version of 'digits_cnn/' is published"),
+        (["withdraw", NAME, "--server", "127.0.0.1:1"], 1, "No model server answers at 127.0.0.1:1"),
         (["rollback", NAME, "--server", "127.0.0.1:1"], 1, "No model server answers at 127.0.0.1:1"),
         (["releases", "--server", "127.0.0.1:1"], 1, "No model server answers at 127.0.0.1:1"),
         (["releases", "nothing"], 2, "Nothing published is called 'nothing' or comes from such a run"),

@@ -17,10 +17,11 @@ from pipelines.lineage import validation_of
 from pipelines.networks import network_of
 from pipelines.recipes import Recipe
 from pipelines.registry import CONTENT_HASH, register, repair_aliases
+from pipelines.release_log import ReleaseLog
 from pipelines.tracking import connect, dataset_of, recipe_of
 from pipelines.training import examples
 from serving.export import export_saved_model
-from serving.repository import CANDIDATE, STABLE, ModelRepository, Served
+from serving.repository import CANDIDATE, STABLE, ModelRepository
 from serving.verify import verify_in_fresh_process
 
 Step = Literal["load", "stage", "verify", "register", "rename", "serve"]
@@ -56,23 +57,17 @@ def publish(run: Run, on_step: Callable[[Step], None] = lambda step: None) -> Re
         if version is None:
             version = _add_version(repository, run, recipe, on_step)
         on_step("serve")
-        served = _still_there(repository, recipe.name)
+        served = repository.served_of(recipe.name)
         if served.stable != version:
             served = replace(served, candidate=version)
+        pending = ReleaseLog(repository.root / recipe.name).pending
+        # What is beside the stable version was let through, or stands there by somebody's hand.
+        let_through = (pending.version,) if pending else ()
+        served = replace(served, beside=tuple(number for number in served.beside if number in let_through))
         repository.serve(recipe.name, served)
         repair_aliases(client, recipe.name, served)
     label = STABLE if served.stable == version else CANDIDATE
     return Release(recipe.name, version, label, repository.version_folder(recipe.name, version), run_id)
-
-
-def _still_there(repository: ModelRepository, name: str) -> Served:
-    """What is served of a model, without versions whose folder somebody took away: they can be served no more."""
-    served, existing = repository.served().get(name, Served()), repository.versions(name)
-    return Served(
-        stable=served.stable if served.stable in existing else None,
-        candidate=served.candidate if served.candidate in existing else None,
-        beside=tuple(version for version in served.beside if version in existing),
-    )
 
 
 def _add_version(repository: ModelRepository, run: Run, recipe: Recipe, on_step: Callable[[Step], None]) -> int:
@@ -103,6 +98,7 @@ def _add_version(repository: ModelRepository, run: Run, recipe: Recipe, on_step:
         verify_in_fresh_process(staged)
         on_step("register")
         version = register(run, recipe)
+        repository.free_folder(recipe.name, version)
         connect().set_model_version_tag(recipe.name, str(version), CONTENT_HASH, digest)
         on_step("rename")
         repository.commit(staged, version)

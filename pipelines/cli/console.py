@@ -6,13 +6,20 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
+from pipelines.passwords import without_passwords
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def complain(sentence: str) -> None:
+    """One sentence on standard error; passwords in addresses are left out."""
+    err.print(f"[red]Error:[/red] {_escaped(without_passwords(sentence))}")
+
+
 def fail(sentence: str, status: int) -> NoReturn:
     """End the command with one sentence on standard error."""
-    err.print(f"[red]Error:[/red] {_escaped(sentence)}")
+    complain(sentence)
     sys.exit(status)
 
 

@@ -12,6 +12,7 @@ import typer
 
 from pipelines.cli.console import err, out
 from pipelines.errors import PipelineError
+from pipelines.passwords import without_passwords
 
 
 def register(app: typer.Typer) -> None:
@@ -52,13 +53,15 @@ def ui(
     view = view_of(what)
     if remote:
         address = f"{uri.rstrip('/')}/{view}"
-        out.print(f"The runs are on a tracking server with a UI of its own: {address}", markup=False)
+        shown = without_passwords(address)
+        out.print(f"The runs are on a tracking server with a UI of its own: {shown}", markup=False)
         if opens:
             _open(address)
         return
     server_address = _address(host, port)
     address = f"{server_address}/{view}"
-    out.print(f"MLflow's UI on {tracking_uri()}: {address}  (Ctrl-C ends it)", markup=False)
+    store = without_passwords(tracking_uri())
+    out.print(f"MLflow's UI on {store}: {address}  (Ctrl-C ends it)", markup=False)
     sys.exit(_serve(host, port, server_address, address if opens else None))
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pipelines.doctor import installation, ports, served, storage, tracking
 from pipelines.doctor.finding import Finding, Level
 from pipelines.errors import reason_of
+from pipelines.passwords import without_passwords
 
 __all__ = ["Finding", "Level", "examine"]
 
@@ -22,6 +23,8 @@ def examine(server: str) -> list[Finding]:
         "gRPC port": ports.grpc_port,
         "REST port": ports.rest_port,
         "MLflow's port": ports.ui_port,
+        "proxy's port": ports.proxy_port,
+        "Prometheus's port": ports.prometheus_port,
         "home": storage.disk,
         "tracking": tracking.store,
         "unsent runs": tracking.unsent,
@@ -42,6 +45,6 @@ def _findings(name: str, check: Check) -> list[Finding]:
     try:
         found = check()
     except Exception as error:  # noqa: BLE001 - the doctor is asked when something is broken, whatever that is
-        reason = " ".join(reason_of(error).split())[:300]
+        reason = without_passwords(" ".join(reason_of(error).split()))[:300]
         return [Finding(name, "problem", f"cannot be looked at: {reason}", "Mend what the reason names.")]
     return found if isinstance(found, list) else [found]

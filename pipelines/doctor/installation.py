@@ -10,12 +10,15 @@ from importlib import metadata
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from pipelines.doctor.finding import Finding
 
 PROJECT = "conv-zoo"
 TENSORFLOW_SECONDS = 120.0  # from a cold disk the import takes half a minute
 TOOL_SECONDS = 10.0  # a Docker engine that hangs answers never
+COMPOSE = Version("2.28")
+"""The first whose releases all read COMPOSE_PROFILES from .env."""
 
 _LOOK_AT_TENSORFLOW = """
 import json, tensorflow as tf
@@ -123,30 +126,62 @@ def docker() -> list[Finding]:
                 "For TensorFlow Serving install Docker Engine with its compose plugin.",
             )
         ]
-    return [_engine(), _compose()]
+    return [*_engine(), _compose()]
 
 
-def _engine() -> Finding:
+def _engine() -> list[Finding]:
     engine = _output("docker", "version", "--format", "{{.Server.Version}}")
     if engine:
-        return Finding("Docker", "ok", f"engine {engine}")
-    return Finding(
-        "Docker",
-        "note",
-        "the client is there, and no engine answers; zoo serve does without",
-        "Start the engine (systemctl start docker), or let DOCKER_HOST name one; docker version says what is wrong.",
+        return [Finding("Docker", "ok", f"engine {engine}"), *_gpu_containers()]
+    found = "the client is there, and no engine answers; zoo serve does without"
+    advice = (
+        "Start the engine (systemctl start docker), or let DOCKER_HOST name one; docker version says what is wrong."
     )
+    return [Finding("Docker", "note", found, advice)]
+
+
+def _gpu_containers() -> list[Finding]:
+    """Whether containers can have this machine's GPU; nothing where it has none."""
+    if not _output("nvidia-smi", "--list-gpus"):
+        return []
+    name = "GPU in Docker"
+    if '"nvidia"' in _output("docker", "info", "--format", "{{json .Runtimes}}"):
+        return [Finding(name, "ok", "the engine has NVIDIA's runtime")]
+    return [
+        Finding(
+            name,
+            "note",
+            "the engine has no NVIDIA runtime; TensorFlow Serving would not start on the GPU",
+            "Install nvidia-container-toolkit, then run sudo nvidia-ctk runtime configure --runtime=docker and restart "
+            "the engine; or serve on the CPU, as docs/operations.md says.",
+        )
+    ]
 
 
 def _compose() -> Finding:
     plugin = _output("docker", "compose", "version", "--short")
     if plugin:
-        return Finding("Docker compose", "ok", plugin)
+        return _compose_release(plugin)
     return Finding(
         "Docker compose",
         "note",
         "the plugin is not there; zoo serve does without",
         "For docker compose up install the package docker-compose-plugin of Docker's own repository.",
+    )
+
+
+def _compose_release(found: str) -> Finding:
+    try:
+        is_new_enough = Version(found.removeprefix("v").partition("-")[0]) >= COMPOSE
+    except InvalidVersion:  # a build of somebody's own
+        is_new_enough = True
+    if is_new_enough:
+        return Finding("Docker compose", "ok", found)
+    return Finding(
+        "Docker compose",
+        "note",
+        f"{found}, and docker-compose.yml needs {COMPOSE} or newer",
+        "Upgrade the package docker-compose-plugin: older releases may ignore COMPOSE_PROFILES in .env.",
     )
 
 

@@ -23,6 +23,8 @@ class Port:
 GRPC = Port(8500, "gRPC of the model server", "zoo serve --port=…, or GRPC_PORT=… for docker compose")
 REST = Port(8501, "REST of the model server", "zoo serve --rest_api_port=…, or REST_PORT=… for docker compose")
 UI = Port(5000, "MLflow", "zoo ui --port …, or MLFLOW_PORT=… for docker compose")
+PROXY = Port(8080, "docker compose's proxy", "PROXY_PORT=… for docker compose")
+PROMETHEUS = Port(9090, "docker compose's Prometheus", "PROMETHEUS_PORT=… for docker compose")
 
 
 def grpc_port(number: int = GRPC.number) -> Finding:
@@ -39,6 +41,18 @@ def ui_port(number: int = UI.number) -> Finding:
     """The port of MLflow's UI, or of its server."""
     version = mlflow_version(f"http://127.0.0.1:{number}")
     return _finding(UI, number, f"MLflow {version}" if version else "")
+
+
+def proxy_port(number: int = PROXY.number) -> Finding:
+    """The port of the proxy in docker-compose.yml."""
+    answers = _text(f"http://127.0.0.1:{number}/healthz") == "ok"
+    return _finding(PROXY, number, "the proxy" if answers else "")
+
+
+def prometheus_port(number: int = PROMETHEUS.number) -> Finding:
+    """The port of Prometheus in docker-compose.yml."""
+    answers = (_text(f"http://127.0.0.1:{number}/-/healthy") or "").startswith("Prometheus")
+    return _finding(PROMETHEUS, number, "Prometheus" if answers else "")
 
 
 def _finding(port: Port, number: int, who: str) -> Finding:
@@ -81,11 +95,15 @@ def _grpc_answers(address: str) -> bool:
 
 def mlflow_version(url: str) -> str:
     """The version of the MLflow server at `url`, which it tells any host; empty where there is none."""
+    return (_text(f"{url}/version") or "") if _text(f"{url}/health") == "OK" else ""
+
+
+def _text(url: str) -> str | None:
+    """What a server on this machine answers; None where there is none, or where it has no such page."""
     import httpx
 
     try:
-        health, version = (httpx.get(f"{url}/{path}", timeout=SECONDS) for path in ("health", "version"))
+        answer = httpx.get(url, timeout=SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL):
-        return ""
-    answers = health.status_code == version.status_code == httpx.codes.OK and health.text.strip() == "OK"
-    return version.text.strip() if answers else ""
+        return None
+    return answer.text.strip() if answer.status_code == httpx.codes.OK else None

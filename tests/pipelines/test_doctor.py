@@ -95,19 +95,22 @@ def answers(**texts):
 MLFLOW = {"health": "OK", "version": "3.17.2"}
 
 
-@pytest.mark.parametrize("look", [ports.grpc_port, ports.rest_port, ports.ui_port])
+LOOKS = [ports.grpc_port, ports.rest_port, ports.ui_port, ports.proxy_port, ports.prometheus_port]
+
+
+@pytest.mark.parametrize("look", LOOKS)
 def test_a_port_is_free_or_somebody_elses(look, monkeypatch):
     monkeypatch.setattr(ports, "SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         found = look(taken.getsockname()[1])
     assert (found.level, found.found.split(";")[0]) == ("note", "taken by something else")
-    assert re.search(r"zoo (serve|ui) --(port|rest_api_port)\b.*[A-Z]+_PORT=", found.advice)
+    assert re.search(r"another port: (zoo (serve|ui) --(port|rest_api_port)\b.*)?[A-Z]+_PORT=", found.advice)
     found = look(free_ports(1)[0])
     assert (found.level, found.advice) == ("ok", "")
     assert found.found.startswith("free, for ")
 
 
-def test_a_port_where_its_own_server_answers(server):
+def test_a_port_where_its_own_server_answers(server, monkeypatch):
     number = int(server.grpc_address.rpartition(":")[2])
     assert ports.grpc_port(number) == Finding(f"port {number}", "ok", "a model server answers there")
     number = int(server.rest_address.rpartition(":")[2])
@@ -118,6 +121,13 @@ def test_a_port_where_its_own_server_answers(server):
         assert ports.rest_port(number).level == "note"
     with answering(answers(health="OK")) as number:
         assert ports.ui_port(number).level == "note", "others have a page /health too"
+    with answering(answers(healthz="ok\n", healthy="Prometheus Server is Healthy.\n")) as number:
+        assert ports.proxy_port(number) == Finding(f"port {number}", "ok", "the proxy answers there")
+        assert ports.prometheus_port(number) == Finding(f"port {number}", "ok", "Prometheus answers there")
+    # A proxy for the world outside is not asked for this machine's own servers.
+    with answering(answers(**MLFLOW)) as number:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{number}")
+        assert ports.mlflow_version(f"http://127.0.0.1:{free_ports(1)[0]}") == ""
 
 
 def test_room_in_the_home(monkeypatch, tmp_path):
@@ -184,7 +194,7 @@ def test_a_tracking_server_whose_allowed_hosts_lack_ours(monkeypatch):
         found = tracking.store()
     assert found.level == "problem"
     assert f"its --allowed-hosts lack 127.0.0.1:{port}" in found.found
-    assert f"Add 127.0.0.1:{port} to --allowed-hosts" in found.advice
+    assert f"MLFLOW_MORE_HOSTS=127.0.0.1:{port} into .env, else add 127.0.0.1:{port} to --allowed-hosts" in found.advice
     with answering(HostValidationMiddleware(app, ["127.0.0.1:*"])) as port:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         assert tracking.store() == Finding("tracking", "ok", f"http://127.0.0.1:{port}")
@@ -201,6 +211,30 @@ def test_a_tracking_server_that_is_away_or_none(monkeypatch):
     assert (found.level, "404" in found.found) == ("problem", True)
 
 
+def test_a_database_that_nobody_listens_for(monkeypatch):
+    """Its driver, which would wait for minutes, is not asked at all."""
+    (port,) = free_ports(1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg2://mlflow:hunter2@127.0.0.1:{port}/mlflow")
+    found = tracking.store()
+    shown = f"postgresql+psycopg2://mlflow:…@127.0.0.1:{port}/mlflow"
+    assert (found.level, found.found) == ("problem", f"no server answers at {shown}")
+    # Nor waited for where somebody listens who never says anything.
+    monkeypatch.setattr(tracking, "STORE_SECONDS", 0.5)
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 0)  # or what is left behind holds MLflow's lock on
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg2://mlflow:hunter2@127.0.0.1:{port}/mlflow")
+        found = tracking.store()
+    for left in [thread for thread in threading.enumerate() if thread.name == "tracking store"]:
+        left.join(20)
+        assert not left.is_alive()
+    assert found.level == "problem"
+    assert found.found.endswith(f"@127.0.0.1:{port}/mlflow does not answer within 0.5 s")
+    # Where the address itself is wrong, what it is called by says so.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://mlflow:hun/ter2@127.0.0.1/mlflow")
+    assert "ter2" not in str(tracking.store())
+
+
 @pytest.mark.parametrize(
     ("url", "header"),
     [
@@ -215,12 +249,20 @@ def test_the_host_that_is_missing_is_the_one_that_is_sent(url, header):
 
 
 def test_unsent_runs(small_recipe, monkeypatch):
-    assert tracking.unsent() == Finding("unsent runs", "ok", "none")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://away.example:5000")
+    none = [Finding("unsent runs", "ok", "none")]
+    assert tracking.unsent() == none
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     journal = Journal.create("a" * 32, tracking_uri(), "train", {}, small_recipe)
     journal.append("status", status="RUNNING")
-    assert tracking.unsent().level == "ok", "a process is at work on it"
+    assert tracking.unsent() == none, "a process is at work on it"
     journal.release()
-    found = tracking.unsent()
-    assert (found.level, found.found.split(" to ")[0]) == ("note", "1 run waits")
-    assert "zoo sync" in found.advice
+    (found,) = tracking.unsent()
+    assert (found.level, found.found) == ("note", "1 run waits to be sent to the tracking store")
+    assert found.advice == "zoo sync sends them."
+    # The same server has another name for the host than for containers.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:5000")
+    (found,) = tracking.unsent()
+    assert found.found.startswith(
+        "1 run waits to be sent to http://mlflow:5000, and the tracking store is http://local"
+    )
+    assert "docker compose run --rm client zoo sync" in found.advice

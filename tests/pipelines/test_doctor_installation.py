@@ -130,6 +130,15 @@ def test_docker(tools, monkeypatch):
         Finding("Docker", "ok", "engine 28.2.2"),
         Finding("Docker compose", "ok", "2.36.2"),
     ]
+    for release, level in (("2.27.1", "note"), ("v2.28.0-desktop.1", "ok"), ("5.0.1", "ok"), ("dev", "ok")):
+        tools("docker", f'case "$1" in version) echo 28.2.2;; compose) echo {release};; *) exit 1;; esac')
+        assert installation.docker()[1].level == level
+    tools("nvidia-smi", "echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)'")
+    _, runtime, _ = installation.docker()
+    assert (runtime.name, runtime.level) == ("GPU in Docker", "note")
+    assert "nvidia-container-toolkit" in runtime.advice
+    tools("docker", 'case "$1" in version) echo 28.2.2;; info) echo \'{"nvidia":{},"runc":{}}\';; *) exit 1;; esac')
+    assert installation.docker()[1] == Finding("GPU in Docker", "ok", "the engine has NVIDIA's runtime")
     monkeypatch.setattr(installation, "TOOL_SECONDS", 0.3)
     tools("docker", f"exec {sys.executable} -c 'import time; time.sleep(60)'")
     assert "no engine answers" in installation.docker()[0].found

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from pipelines.doctor.served import served_models, served_versions
 from pipelines.home import home, models_config
 from serving.errors import ServingError
-from serving.model_server.config import parse_config
 
 ROOT = Path(__file__).parents[1]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
@@ -62,11 +62,9 @@ def image_release() -> str:
 
 def newest_served() -> Path:
     """Of the versions in `models.config`, the one that was published last."""
-    try:
-        config = parse_config(models_config().read_text("utf-8"))
-    except FileNotFoundError:
-        raise ServingError(f"Nothing is published ({models_config()} does not exist); name a FOLDER.") from None
-    served = [model.base_path / str(number) for model in config.models for number in model.policy.specific or ()]
+    served = [model.base_path / str(number) for model in served_models() for number in served_versions(model)]
+    if not served:
+        raise ServingError(f"Nothing is published: {models_config()} serves nothing; name a FOLDER.")
     there = [folder for folder in served if folder.is_dir()]
     if not there:
         raise ServingError(f"No version that {models_config()} serves is there; name a FOLDER.")

@@ -1,6 +1,17 @@
 # What has to be there before the services start. Made once; run again, it changes nothing that is there.
-# Reads ZOO_HOME, ZOO_UID, ZOO_GID, SECRETS, POSTGRES_UID, MLFLOW_UID, POSTGRES_PASSWORD and POSTGRES_PASSWORD_FILE.
+# Reads ZOO_HOME, ZOO_UID, ZOO_GID, SECRETS, POSTGRES_UID, MLFLOW_UID, POSTGRES_PASSWORD, POSTGRES_PASSWORD_FILE, and the
+# file CALLED_WITH, the docker-compose.yml of the folder that the command was called in (a folder where ZOO_HOME is given).
 set -euo pipefail
+
+if [ -f "$CALLED_WITH" ] && ! grep -q '^name: conv-zoo$' "$CALLED_WITH"; then
+  echo "docker compose was called in another project's folder, ${ZOO_HOME%/artifacts}: call it in the clone's root, or put" \
+    "an absolute ZOO_HOME into .env." >&2
+  exit 1
+fi
+if [ -d "${POSTGRES_PASSWORD_FILE:-/dev/null}" ]; then
+  echo "POSTGRES_PASSWORD_FILE names a folder; give a file that holds the password." >&2
+  exit 1
+fi
 
 home_owner="$ZOO_UID:$ZOO_GID"
 models="$ZOO_HOME/models"
@@ -11,6 +22,7 @@ mkdir -p "$models"
 for folder in "$models" "$ZOO_HOME/data" "$ZOO_HOME"; do
   if [ -d "$folder" ] && [ "$(stat -c %u "$folder")" = 0 ] &&
     [ -z "$(find "$folder" -mindepth 1 -maxdepth 1 ! -name models ! -name data -print -quit)" ]; then
+    [ "$ZOO_UID" = 0 ] || echo "gave $folder to user $ZOO_UID (ZOO_UID)"
     chown "$home_owner" "$folder"
   fi
 done
@@ -30,7 +42,8 @@ fi
 owner=$(stat -c %u "$ZOO_HOME")
 if [ "$owner" != "$ZOO_UID" ]; then
   echo "$ZOO_HOME belongs to user $owner and the services run as $ZOO_UID: put ZOO_UID=$owner and" \
-    "ZOO_GID=$(stat -c %g "$ZOO_HOME") into .env, or searches cannot write there." >&2
+    "ZOO_GID=$(stat -c %g "$ZOO_HOME") into .env, or run sudo chown -R $home_owner $ZOO_HOME; else searches cannot write" \
+    "there." >&2
 fi
 
 # PostgreSQL's password: the given one, or that of the first start. Files only; nothing prints it.

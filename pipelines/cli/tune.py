@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from pipelines.cli.console import err, out, percent, print_json
+from pipelines.cli.console import complain, err, out, percent, print_json
 from pipelines.cli.train import JsonOption, RecipeArgument, SetOption, resolve_recipe
 from pipelines.errors import PipelineError, UsageError
 
@@ -92,7 +92,12 @@ def tune(
     else:
         _say(found)
     if found.problem:
-        raise PipelineError(f"Winner and recipe could not be trained again: {found.problem}")
+        problem = f"Winner and recipe could not be trained again: {found.problem}"
+        if place.role != "chief":
+            raise PipelineError(problem)
+        # The search is over nevertheless: a chief that fails is started again by what keeps it running (compose's
+        # on-failure), and would search anew.
+        complain(problem)
 
 
 def run_search(

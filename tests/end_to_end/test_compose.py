@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.model_server.flags import Flags, parse_flags
-from tests.compose_file import interpolate, load, process, variables_of
+from tests.compose_file import interpolate, interpolated, load, process, variables_of
 from tests.compose_reference import faults, server_flags
 
 ROOT = Path(__file__).parents[2]
@@ -188,12 +188,49 @@ def test_the_local_servers_flags_are_tensorflow_servings():
 def test_state_lies_at_the_same_absolute_path_inside_and_out(compose):
     for name, service in compose["services"].items():
         for mount in service.get("volumes", []):
-            if isinstance(mount, dict) and "ZOO_HOME" in mount["source"]:
+            if isinstance(mount, dict) and "ZOO_HOME" in mount["source"] and mount["target"] != "/run/called-with":
                 assert mount["source"] == mount["target"]
                 if name in SERVINGS:
                     assert mount["read_only"]
     models = [mount["source"] for mount in compose["services"]["tensorflow-serving"]["volumes"]]
     assert interpolate(models[0], HERE) == "/somewhere/artifacts/models"
+
+
+def test_a_call_elsewhere_than_in_the_clone_starts_nothing(compose, tmp_path):
+    assert f"setup: it mounts {tmp_path}/docker-compose.yml, which does not exist." in faults(
+        compose, ROOT, {"PWD": str(tmp_path)}
+    )
+    assert faults(compose, ROOT, {"PWD": str(tmp_path), "ZOO_HOME": str(tmp_path)}) == []
+
+
+def test_mistyped_files_are_not_made_as_folders(compose):
+    given = {"POSTGRES_PASSWORD_FILE": "/no/such/password", "POSTGRES_CA_FILE": "/no/such/ca"}
+    assert faults(compose, ROOT, given) == [
+        "setup: it mounts /no/such/password, which does not exist.",
+        "mlflow: it mounts /no/such/ca, which does not exist.",
+    ]
+
+
+def test_the_chief_listens_where_its_workers_elsewhere_need_not_look(compose):
+    given = {**HERE, "CHIEF_HOST": "chief.example.org"}
+    listens, asks = (process(compose, name, given).environment for name in ("tuner-chief", "tuner-worker"))
+    assert (listens["KERASTUNER_ORACLE_IP"], asks["KERASTUNER_ORACLE_IP"]) == ("0.0.0.0", "chief.example.org")
+    assert listens["KERASTUNER_ORACLE_PORT"] == asks["KERASTUNER_ORACLE_PORT"]
+    assert compose["services"]["tuner-chief"]["restart"] == "on-failure:5"
+
+
+def test_all_that_loads_data_has_the_folder_of_data(compose):
+    for name in ("tuner-chief", "tuner-worker", "client"):
+        given = {**HERE, "ZOO_DATA_DIR": "/data"}
+        service = interpolated(compose["services"][name], given)
+        assert process(compose, name, given).environment["ZOO_DATA_DIR"] == "/data"
+        assert "/data" in [mount["target"] for mount in service["volumes"]], name
+
+
+def test_mlflow_answers_to_its_own_names(compose):
+    command = process(compose, "mlflow", {**HERE, "MLFLOW_PORT": "1", "MLFLOW_MORE_HOSTS": "m.example.org"}).command
+    (hosts,) = (word.partition("=")[2] for word in command if word.startswith("--allowed-hosts="))
+    assert hosts == "mlflow,mlflow:1,localhost,localhost:1,127.0.0.1,127.0.0.1:1,m.example.org"
 
 
 def test_nothing_has_powers_that_it_does_not_need(compose):
@@ -233,6 +270,7 @@ def test_the_example_of_variables_is_the_files_own_list(original):
     assert listed.pop("COMPOSE_PROFILES") == ""  # Compose's own
     named = variables_of(original)
     assert named.pop("PWD") == {None}
+    named["ZOO_HOME"].remove("${PWD}/docker-compose.yml")  # no default, but what has to be there without one
     # `${A:+…${A}}` names a variable once more, behind its default.
     assert {name: defaults - {None} for name, defaults in named.items()} == {name: {listed[name]} for name in listed}
 

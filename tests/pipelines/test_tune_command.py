@@ -53,6 +53,27 @@ def test_for_machines(zoo_command):
 
 
 @pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("place", [["--role", "chief", "--chief", "127.0.0.1:8700"], []])
+def test_a_search_that_ends_with_a_problem_is_over(zoo_command, monkeypatch, place):
+    """A chief's status is 0 then: what starts it again when it fails would have it search anew."""
+    from pipelines.errors import PipelineError
+    from pipelines.tuning import parallel, search
+
+    def cannot(*_):
+        raise PipelineError("No room [at all].")
+
+    monkeypatch.setattr(search, "confirm", cannot)
+    monkeypatch.setattr(parallel, "as_chief", lambda _: search.alone)  # no worker is needed to come so far
+    status, out, err = zoo_command("tune", "digits_cnn", *TINY, "--trials", 1, "--seeds", 1, "--resume", *place)
+    assert status == (0 if place else 1)
+    assert "Error: Winner and recipe could not be trained again: No room [at all]." in err
+    assert "trial 0" in out
+    (parent,) = search_runs("tags.`zoo.kind` = 'search'")
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["zoo.error"] == "No room [at all]."
+
+
+@pytest.mark.usefixtures("store")
 def test_nothing_to_go_on_with_is_said(zoo_command):
     status, _, err = zoo_command("tune", "digits_cnn", *TINY, "--trials", 1, "--seeds", 0, "--resume")
     assert status == 0

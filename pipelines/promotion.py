@@ -63,6 +63,7 @@ def promote(
         chosen = _chosen(repository, name, version, served)
         if chosen == served.stable:
             move(repository, name, chosen, servers, journal.tolerance(chosen), on_step)
+            journal.give_up()
             return Promotion(Change("promote", chosen, journal.before(chosen)), None)
         on_step("offer")
         _offer(repository, name, served, chosen, servers)

@@ -57,6 +57,11 @@ class ReleaseLog:
         """Write down that it is done."""
         self._write([*self.changes, change], None)
 
+    def give_up(self) -> None:
+        """Write down that what was begun is not wanted any more."""
+        if self.pending:
+            self._write(self.changes, None)
+
     def before(self, version: int) -> int | None:
         """What was stable before this version, which is so now. A rollback takes back a promotion, and does not count
         as another."""

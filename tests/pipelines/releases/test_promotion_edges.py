@@ -32,6 +32,11 @@ def test_an_interrupted_change_and_another_version(released, client):
     assert promote(NAME, TWIN, [client.address], LENIENT).change.version == TWIN
     assert journal.pending is None
 
+    # It stays the stable one: the rollback is not wanted any more.
+    journal.begin(Change("rollback", STABLE, TWIN))
+    assert promote(NAME, TWIN, [client.address], LENIENT).report is None
+    assert (journal.pending, released.served) == (None, Served(stable=TWIN))
+
     journal.begin(Change("promote", DIFFERENT, TWIN))
     assert promote(NAME, STABLE, [client.address], LENIENT).change.version == STABLE
     assert journal.pending is None

@@ -21,6 +21,7 @@ from pipelines.release_log import Change, ReleaseLog
 from pipelines.tracking import connect as connect_tracking
 from serving.artifact import read_reference
 from serving.client import GrpcClient, wait_until_available
+from serving.errors import ServingError
 from serving.parity import difference_from_export
 from serving.repository import STABLE, ModelRepository, Served
 
@@ -137,10 +138,18 @@ def _load_beside(server: GrpcClient, repository: ModelRepository, name: str, ver
 
     It need not be what `models.config` says: the server may have been away while that was changed, and refuse it since.
     """
-    stable = server.version_of(name)
     served = repository.served_of(name)
-    beside = tuple(sorted({*served.beside, version} - {stable}))
-    server.reload(repository.config_with(name, Served(stable, served.candidate, beside)))
+    stable = server.version_of(name)
+    while True:
+        beside = tuple(sorted({*served.beside, version} - {stable}))
+        try:
+            server.reload(repository.config_with(name, Served(stable, served.candidate, beside)))
+            break
+        except ServingError:
+            # Did it read models.config meanwhile, and move its label itself?
+            before, stable = stable, server.version_of(name)
+            if stable == before:
+                raise
     wait_until_available(server, name, version, PATIENCE)
 
 

@@ -12,6 +12,7 @@ from pipelines.promotion import GateRefusedError, promote
 from pipelines.release_log import Change, ReleaseLog
 from pipelines.switching import rollback, withdraw
 from serving.artifact import read_lineage
+from serving.client import GrpcClient
 from serving.errors import ServingError
 from serving.ports import free_ports
 from serving.repository import Served
@@ -78,6 +79,14 @@ def test_a_server_that_was_left_out_is_brought_in_step(released, client, serve, 
     rollback_of_both = promote(NAME, STABLE, [client.address, other.address], LENIENT)
     assert rollback_of_both.change.version == STABLE
     assert (client.version_of(NAME), other.version_of(NAME)) == (STABLE, STABLE)
+
+
+def test_a_server_that_moves_its_label_itself_meanwhile(released, client, monkeypatch):
+    """It has read models.config between our question, which version has the label, and our reload."""
+    version_of, outdated = GrpcClient.version_of, [TWIN]
+    monkeypatch.setattr(GrpcClient, "version_of", lambda self, *a: outdated.pop() if outdated else version_of(self, *a))
+    assert promote(NAME, None, [client.address], LENIENT).change.version == TWIN
+    assert not outdated
 
 
 def test_a_candidate_that_a_server_cannot_load_is_taken_back(released, client, answering):

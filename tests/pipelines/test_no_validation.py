@@ -67,9 +67,10 @@ def test_from_training_to_a_served_version(trained, recipe, zoo_command, monkeyp
 
     status, out, err = zoo_command("publish", run_id)  # which asks the export in a fresh process
     assert status == 0, err
-    assert "digits_cnn version 1, label stable" in out
+    assert "digits_cnn version 1, candidate" in out
     folder = tmp_path / "home" / "models" / "digits_cnn" / "1"
     assert read_lineage(folder)["run_id"] == run_id
+    assert read_lineage(folder)["validation"] is None  # the gate has nothing to go by
 
     monkeypatch.setitem(run.data.tags, "zoo.git_changed", "false")
     (row,) = append_runs([run], tmp_path / "results.csv")

@@ -156,3 +156,22 @@ def test_a_version_from_before_figures_were_written_down(released, client):
         (folder / "assets.extra" / "lineage.json").write_text(json.dumps(facts))
     report = promote(NAME, None, [client.address], LENIENT).report
     assert report.checks[0].values["stable"] == report.checks[0].values["candidate"] > 0.5
+
+
+def test_a_version_of_which_nothing_tells_how_it_does(released, client, monkeypatch):
+    """Its run held nothing out, and no other of its recipe is known; then the same of the stable one."""
+    monkeypatch.setattr("pipelines.gate.validation_of", lambda *a: None)
+    for version in (TWIN, STABLE):
+        folder = released.repository.version_folder(NAME, version)
+        facts = read_lineage(folder)
+        path = folder / "assets.extra" / "lineage.json"
+        path.write_text(json.dumps(facts | {"validation": None}))
+        if version == TWIN:
+            with pytest.raises(GateRefusedError, match="nothing tells how it does on held-out images"):
+                promote(NAME, None, [client.address], Limits(latency=60_000.0, other_data=True))
+            path.write_text(json.dumps(facts))
+    with pytest.raises(
+        GateRefusedError, match="nothing tells how version 1, the stable one, does on them; --other-data"
+    ):
+        promote(NAME, None, [client.address], LENIENT)
+    assert promote(NAME, None, [client.address], Limits(latency=60_000.0, other_data=True)).change.version == TWIN

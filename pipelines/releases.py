@@ -9,6 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from pipelines.errors import PipelineError, UsageError
 from pipelines.home import models_folder
+from pipelines.passwords import on_one_line
 from pipelines.registry import CONTENT_HASH, repair_aliases
 from pipelines.release_log import Change, ReleaseLog
 from pipelines.tracking import connect as connect_tracking
@@ -52,14 +53,22 @@ def list_versions(reference: str | None, clients: Sequence[GrpcClient] = ()) -> 
     names = repository.models()
     found = []
     for name in names:
+        all_facts = {
+            number: read_lineage(repository.version_folder(name, number)) for number in repository.versions(name)
+        }
+        wanted = {
+            number: facts
+            for number, facts in all_facts.items()
+            if reference in (None, name) or _comes_from(facts, reference or "")
+        }
+        if not wanted:
+            continue  # the servers need not be asked about it
         states = {client.address: _states(client, name) for client in clients}
         stable = {client.address: client.version_of(name) for client in clients}
-        for number in repository.versions(name):
-            facts = read_lineage(repository.version_folder(name, number))
-            if reference in (None, name) or _comes_from(facts, reference or ""):
-                stable_at = [address for address, version in stable.items() if version == number]
-                version = _version(name, number, facts, served.get(name, Served()), states)
-                found.append(replace(version, stable_at=stable_at))
+        for number, facts in wanted.items():
+            stable_at = [address for address, version in stable.items() if version == number]
+            version = _version(name, number, facts, served.get(name, Served()), states)
+            found.append(replace(version, stable_at=stable_at))
     if not found and reference is not None:
         known = ", ".join(names) or "none"
         raise UsageError(
@@ -125,7 +134,7 @@ def repair_all() -> tuple[list[str], str]:
     except BusyError:
         return done, "another command is publishing or promoting"
     except (MlflowException, PipelineError, OSError) as error:  # away, refusing, or a repository that is only read
-        return done, " ".join(str(error).split())[:200]
+        return done, on_one_line(str(error), 200)
     return done, ""
 
 
@@ -184,7 +193,7 @@ def _ask_registry(proof: Proof) -> None:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             proof.problems.append("MLflow's registry does not have it")
         else:
-            proof.unasked.append(f"MLflow's registry ({' '.join(str(error).split())[:100]})")
+            proof.unasked.append(f"MLflow's registry ({on_one_line(str(error), 100)})")
         return
     exported = registered.tags.get(CONTENT_HASH)
     if exported is None:

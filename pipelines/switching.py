@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from pipelines.errors import PipelineError, UsageError
 from pipelines.home import models_folder
+from pipelines.passwords import on_one_line
 from pipelines.registry import repair_aliases
 from pipelines.release_log import Change, ReleaseLog
 from pipelines.tracking import connect as connect_tracking
@@ -181,7 +182,7 @@ def _copy_aliases(name: str, served: Served) -> None:
     try:
         repair_aliases(connect_tracking(), name, served)
     except (MlflowException, PipelineError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = on_one_line(str(error), 200)
         log.warning("MLflow's aliases of %s are not moved (%s); `zoo releases` repairs them.", name, reason)
 
 

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from pipelines.delivery import MODEL_FILE, deliver, is_away
 from pipelines.journal import Journal
+from pipelines.passwords import on_one_line, without_passwords
 
 if TYPE_CHECKING:
     import keras
@@ -138,10 +139,10 @@ class TrackedRun:
         except (MlflowException, OSError) as error:
             if not self._warned:
                 self._warned = True
-                what = "does not answer" if is_away(error) else f"refuses ({' '.join(str(error).split())[:300]})"
+                what = "does not answer" if is_away(error) else f"refuses ({on_one_line(str(error))})"
                 log.warning(
                     "The tracking store %s %s; the run goes on, and what it records is kept in %s.",
-                    self.journal.facts["uri"],
+                    without_passwords(self.journal.facts["uri"]),
                     what,
                     self.journal.folder,
                 )

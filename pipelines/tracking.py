@@ -24,7 +24,7 @@ from pipelines.delivery import MODEL, deliver, is_away
 from pipelines.errors import PipelineError, Stopped, UsageError, reason_of
 from pipelines.home import home
 from pipelines.journal import RESUMABLE, Journal, interrupted_journals, journals
-from pipelines.passwords import without_passwords
+from pipelines.passwords import on_one_line
 from pipelines.provenance import provenance_tags
 from pipelines.recipes import Recipe, recipe_from_yaml
 from pipelines.tracked_run import TrackedRun
@@ -155,7 +155,7 @@ def deliver_waiting(client: MlflowClient) -> Delivery:
             done = False
             if is_away(error):
                 break
-            delivery.refused[journal.run_id] = without_passwords(" ".join(str(error).split()))[:300]
+            delivery.refused[journal.run_id] = on_one_line(str(error))
         finally:
             if done:
                 journal.remove()

@@ -25,7 +25,7 @@ from pipelines.cli import (
 from pipelines.cli.console import fail
 from pipelines.errors import PipelineError
 from pipelines.interruption import listen
-from pipelines.passwords import without_passwords
+from pipelines.passwords import on_one_line
 from serving.errors import ServingError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
@@ -76,8 +76,7 @@ def main() -> None:
         if _is(error, "zoo.spec", "ZooError"):
             fail(str(error), 2)
         if _is(error, "mlflow.exceptions", "MlflowException"):
-            reason = without_passwords(" ".join(str(error).split()))[:400]
-            fail(f"MLflow's store does not do as asked: {reason}", 1)
+            fail(f"MLflow's store does not do as asked: {on_one_line(str(error), 400)}", 1)
         raise
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from pipelines.cli.console import err, out, print_json
-from pipelines.cli.serve import GRPC_PORT
+from pipelines.cli.release import SERVER
 from pipelines.cli.train import JsonOption
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def doctor(
     server: Annotated[
         str, typer.Option(help="The model server: HOST:PORT, or http://HOST:PORT of its REST port.")
-    ] = f"localhost:{GRPC_PORT}",
+    ] = SERVER,
     as_json: JsonOption = False,
 ) -> None:
     """Look whether all is well with this machine, the installation, the stores and what is served; else say what to do.

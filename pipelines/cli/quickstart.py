@@ -39,6 +39,7 @@ def quickstart(
     from pipelines.cli.tune import run_search
     from pipelines.recipes import load_recipe
     from pipelines.tuning.plan import Plan
+    from serving.parity import largest_difference
     from serving.verify import TOLERANCE
 
     recipe = load_recipe(RECIPE).override({"seed": seed})
@@ -54,7 +55,7 @@ def quickstart(
         images, labels = _one_of_each(run)
         keras_answers = _keras_probabilities(run, images)
         served = _ask(server, release, label, images)
-    largest = max(float(abs(probabilities - keras_answers).max()) for probabilities in served.values())
+    largest = max(largest_difference(probabilities, keras_answers) for probabilities in served.values())
     if largest > TOLERANCE:
         from pipelines.errors import PipelineError
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pipelines.doctor import installation, ports, served, storage, tracking
 from pipelines.doctor.finding import Finding, Level
 from pipelines.errors import reason_of
-from pipelines.passwords import without_passwords
+from pipelines.passwords import on_one_line
 
 __all__ = ["Finding", "Level", "examine"]
 
@@ -45,6 +45,6 @@ def _findings(name: str, check: Check) -> list[Finding]:
     try:
         found = check()
     except Exception as error:  # noqa: BLE001 - the doctor is asked when something is broken, whatever that is
-        reason = without_passwords(" ".join(reason_of(error).split()))[:300]
+        reason = on_one_line(reason_of(error))
         return [Finding(name, "problem", f"cannot be looked at: {reason}", "Mend what the reason names.")]
     return found if isinstance(found, list) else [found]

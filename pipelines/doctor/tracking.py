@@ -12,7 +12,7 @@ from pipelines.doctor.finding import Finding
 from pipelines.doctor.ports import SECONDS
 from pipelines.errors import reason_of
 from pipelines.journal import journals
-from pipelines.passwords import without_passwords
+from pipelines.passwords import on_one_line, without_passwords
 
 STORE_SECONDS = 30.0  # MLflow tries a database that does not answer for minutes
 REFUSED_HOST = "Invalid Host header"
@@ -143,4 +143,4 @@ def host_header(url: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return without_passwords(" ".join(reason_of(error).split()))[:300]
+    return on_one_line(reason_of(error))

@@ -45,6 +45,15 @@ def test_no_command_prints_it(zoo_command, monkeypatch, command):
     assert "hunter2" not in out + err
 
 
+def test_the_list_of_what_is_published_does_not_print_it(published_home, zoo_command, monkeypatch):
+    """MLflow's refusal stands beside the versions, and in the proof."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgres://mlflow:hunter2@127.0.0.1:1/mlflow")
+    for options in ([], ["--verify"], ["--json"]):
+        _, out, err = zoo_command("releases", *options)
+        assert "digits_cnn" in out
+        assert "hunter2" not in out + err
+
+
 def test_mlflows_words_are_told_without_it(zoo_command, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgres://mlflow:hunter2@127.0.0.1:1/mlflow")
     status, out, err = zoo_command("ui", "--no-open")

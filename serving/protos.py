@@ -39,8 +39,9 @@ def _is_empty_package(name: str, module: types.ModuleType) -> bool:
 
 
 with _tensorflow_stub():
+    from tensorflow.core.example import example_pb2
     from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
-    from tensorflow.core.protobuf import meta_graph_pb2
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
     from tensorflow_serving.apis import (
         classification_pb2,
         get_model_metadata_pb2,
@@ -61,6 +62,8 @@ with _tensorflow_stub():
 
 __all__ = [
     "classification_pb2",
+    "config_pb2",
+    "example_pb2",
     "file_system_storage_path_source_pb2",
     "get_model_metadata_pb2",
     "get_model_status_pb2",
@@ -77,6 +80,7 @@ __all__ = [
     "prediction_service_pb2",
     "prediction_service_pb2_grpc",
     "regression_pb2",
+    "saved_model_pb2",
     "tensor_pb2",
     "tensor_shape_pb2",
     "types_pb2",

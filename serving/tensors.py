@@ -52,9 +52,19 @@ def numpy_dtype(dtype: int) -> np.dtype[Any]:
     return _DTYPES[dtype][0]
 
 
+def array_dtype(array: Array) -> int:
+    """The DataType of an array (DT_INVALID for what no request can carry); an array of objects holds strings."""
+    return _FROM_NUMPY.get(array.dtype, types_pb2.DT_INVALID)
+
+
 def array_dtype_name(array: Array) -> str:
-    """TensorFlow's short name of an array's dtype; an array of objects holds strings."""
-    return dtype_name(_FROM_NUMPY[array.dtype])
+    """TensorFlow's short name of an array's dtype."""
+    return dtype_name(array_dtype(array)) if array.dtype in _FROM_NUMPY else str(array.dtype)
+
+
+def shape_text(array: Array) -> str:
+    """An array's shape as TensorFlow's messages write it: `[2,3]`."""
+    return "[" + ",".join(map(str, array.shape)) + "]"
 
 
 def array_from_proto(proto: Any) -> Array:
@@ -93,9 +103,11 @@ def _values(proto: Any, count: int) -> Array:
 def array_to_proto(array: Array, *, as_content: bool) -> Any:
     """A TensorProto of the array: typed fields (`float_val`, ...), or raw bytes in `tensor_content`.
 
-    Strings always travel in `string_val`.
+    Strings always travel in `string_val`. Raises TensorError for a dtype that cannot travel.
     """
-    enum = _FROM_NUMPY[array.dtype]
+    enum = array_dtype(array)
+    if enum not in _DTYPES:
+        raise TensorError(f"Tensors of type {array_dtype_name(array)} cannot be sent.")
     dtype, field, element = _DTYPES[enum]
     proto = tensor_pb2.TensorProto(dtype=enum)
     # A shape is always set, so that a scalar's differs from a missing one.

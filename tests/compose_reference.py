@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from serving.config_protos import parse_monitoring
+from serving.config_protos import MonitoringConfig
 from serving.protos import model_server_config_pb2
 from tests.compose_file import interpolated
 
@@ -16,7 +16,7 @@ FLAG_LIST = Path(__file__).parent / "tensorflow_model_server_flags.txt"
 LOOPBACK = ("127.0.0.1", "::1")
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "model_config_file": lambda text: text_format.Parse(text, model_server_config_pb2.ModelServerConfig()),
-    "monitoring_config_file": parse_monitoring,
+    "monitoring_config_file": lambda text: text_format.Parse(text, MonitoringConfig()),
 }
 _VALUES: dict[str, Callable[[str], bool]] = {
     "bool": lambda text: text.lower() in ("true", "false", "1", "0"),

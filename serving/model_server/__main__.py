@@ -1,11 +1,11 @@
 """`python -m serving.model_server --port=... --rest_api_port=... --model_config_file=...`"""
 
 import importlib.metadata
-import logging
 import signal
 import sys
 
 from serving.errors import ServingError
+from serving.model_server import logs
 from serving.model_server.flags import FlagError, ignored_flags, parse_flags, usage
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
@@ -34,8 +34,7 @@ def main(arguments: list[str]) -> int:
         print(f"TensorFlow ModelServer: conv-zoo {importlib.metadata.version('conv-zoo')}")
         print(f"TensorFlow Library: {importlib.metadata.version('tensorflow')}")
         return 0
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    logging.getLogger("serving").setLevel(logging.INFO)
+    logs.set_up(flags.log_format)
     block_stop_signals()
     try:
         from serving.model_server.server import run

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-
 from serving.model_server.errors import invalid_argument
 from serving.model_server.flags import Flags
+from serving.model_server.text_files import parse_text, read_text
 from serving.protos import model_server_config_pb2
 
 _PLATFORM = "tensorflow"
@@ -58,22 +57,13 @@ def read_config(flags: Flags) -> tuple[ServerConfig, str]:
             name=flags.model_name, base_path=flags.model_base_path, model_platform=_PLATFORM
         )
         return config_from_proto(single), ""
-    try:
-        text = Path(flags.model_config_file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise invalid_argument(f"Cannot read --model_config_file={flags.model_config_file}: {reason}.") from None
+    text = read_text("model_config_file", flags.model_config_file)
     return parse_config(text), text
 
 
 def parse_config(text: str) -> ServerConfig:
     """Reads the text format; raises ServerError naming line and column where it does not parse."""
-    message = model_server_config_pb2.ModelServerConfig()
-    try:
-        text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        raise invalid_argument(f"Error parsing text-format tensorflow.serving.ModelServerConfig: {error}") from None
-    return config_from_proto(message)
+    return config_from_proto(parse_text(text, model_server_config_pb2.ModelServerConfig()))
 
 
 def config_from_proto(message: Any) -> ServerConfig:

@@ -1,9 +1,12 @@
 """The one error of the server, and how gRPC's status codes appear over HTTP."""
 
+import logging
+
 import grpc
 
 from serving.errors import ServingError
 
+_LOG = logging.getLogger(__name__)
 _MESSAGE_LIMIT = 1024
 _STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -53,3 +56,9 @@ def status_code(number: int) -> grpc.StatusCode:
 def invalid_argument(message: str) -> ServerError:
     """The commonest error: the caller sent something that can never work."""
     return ServerError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def internal_error(fault: Exception, doing: str) -> ServerError:
+    """A fault of the server's own: logged with its traceback, and what a client is told of it."""
+    _LOG.error("%s failed", doing, exc_info=fault)
+    return ServerError(grpc.StatusCode.INTERNAL, f"{type(fault).__name__}: {fault}")

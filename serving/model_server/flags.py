@@ -1,4 +1,4 @@
-"""The command line: `tensorflow_model_server`'s flags in its own form, `--flag=value`, and two of ours."""
+"""The command line: `tensorflow_model_server`'s flags in its own form, `--flag=value`, and four of ours."""
 
 import dataclasses
 import difflib
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.errors import ServingError
+from serving.model_server.logs import FORMATS
 
 
 class FlagError(ServingError):
@@ -25,6 +26,8 @@ def _inert(default: Any, description: str) -> Any:
 
 
 _THREADS = 4 * (os.cpu_count() or 1)
+LARGEST_REQUEST = 2**31 - 1
+"""Bytes: what a protobuf message can have at most."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +62,24 @@ class Flags:
     grpc_max_threads: int = _flag(_THREADS, "threads that answer gRPC requests")
     grpc_channel_arguments: str = _flag("", "comma-separated key=value arguments of the gRPC server")
     enable_serialization_as_tensor_content: bool = _flag(False, "answer with tensor_content, not with typed fields")
+    enable_signature_method_name_check: bool = _flag(False, "refuse signatures made for another API than the asked one")
+    monitoring_config_file: str = _flag("", "text-format MonitoringConfig: metrics for Prometheus on the REST port")
+    ssl_config_file: str = _flag("", "text-format SSLConfig: TLS for gRPC")
+    enable_grpc_healthcheck_service: bool = _flag(False, "offer gRPC's health checking service")
+    tensorflow_session_config_file: str = _flag("", "text-format tensorflow.ConfigProto for the Sessions")
     drain_seconds: float = _flag(10.0, "seconds that requests in flight get when the server is told to stop")
+    max_request_bytes: int = _flag(LARGEST_REQUEST, "the largest request that is taken, unpacked")
+    log_format: str = _flag("text", f"form of the log on standard error: {' or '.join(FORMATS)}")
     version: bool = _flag(False, "print the version and exit")
 
     enable_batching: bool = _inert(False, "batch requests together")
     batching_parameters_file: str = _inert("", "text-format BatchingParameters; needs --enable_batching")
     enable_per_model_batching_parameters: bool = _inert(False, "read batching parameters from each model")
-    monitoring_config_file: str = _inert("", "text-format MonitoringConfig")
-    ssl_config_file: str = _inert("", "text-format SSLConfig")
-    enable_grpc_healthcheck_service: bool = _inert(False, "offer gRPC's health checking service")
     use_alts_credentials: bool = _inert(False, "use Google's ALTS credentials")
     platform_config_file: str = _inert("", "text-format PlatformConfigMap")
-    tensorflow_session_config_file: str = _inert("", "text-format ConfigProto")
     num_unload_threads: int = _inert(0, "versions that unload at the same time")
     flush_filesystem_caches: bool = _inert(True, "flush file system caches after loading")
     remove_unused_fields_from_bundle_metagraph: bool = _inert(True, "save memory on the graph's description")
-    enable_signature_method_name_check: bool = _inert(False, "check the method name of signatures")
     prefer_tflite_model: bool = _inert(False, "serve model.tflite where there is one")
     num_tflite_pools: int = _inert(0, "TFLite interpreter pools")
     num_tflite_interpreters_per_pool: int = _inert(0, "TFLite interpreters in a pool")
@@ -157,6 +162,10 @@ def _check(flags: Flags) -> Flags:
     for name in ("rest_api_num_threads", "grpc_max_threads"):
         if getattr(flags, name) < 1:
             raise FlagError(f"--{name}={getattr(flags, name)} is too few; give 1 or more.")
+    if not 1 <= flags.max_request_bytes <= LARGEST_REQUEST:
+        raise FlagError(f"--max_request_bytes={flags.max_request_bytes} is not a size; give 1 to {LARGEST_REQUEST}.")
+    if flags.log_format not in FORMATS:
+        raise FlagError(f"--log_format={flags.log_format} is unknown; give {' or '.join(FORMATS)}.")
     if not flags.drain_seconds >= 0:
         raise FlagError(f"--drain_seconds={flags.drain_seconds} is not a time; give 0 or more seconds.")
     return flags

@@ -1,159 +1,205 @@
 """The gRPC API: PredictionService and ModelService over a model manager."""
 
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from serving.model_server.config import config_from_proto
-from serving.model_server.errors import ServerError, invalid_argument
+from serving.model_server.errors import ServerError, internal_error, invalid_argument
+from serving.model_server.examples import classify, multi_inference, regress
 from serving.model_server.manager import ModelManager
-from serving.model_server.model_info import metadata_response, status_response
+from serving.model_server.metrics import Metrics
+from serving.model_server.model_info import Target, metadata_response, status_response
 from serving.model_server.signatures import DEFAULT_SIGNATURE, received_arrays
 from serving.protos import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
+    regression_pb2,
 )
-from serving.tensors import array_to_proto
+from serving.tensors import TensorError, array_to_proto
 
-_LARGEST_MESSAGE = 2**31 - 1
+PREDICTION_SERVICE, MODEL_SERVICE = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict and GetModelMetadata."""
+class GrpcApi:
+    """What both services do. A method takes a request and the milliseconds that are left for it, 0 for any time."""
 
-    def __init__(self, manager: ModelManager, *, as_content: bool) -> None:
+    def __init__(self, manager: ModelManager, metrics: Metrics, *, as_content: bool) -> None:
         """`as_content` answers with `tensor_content` instead of typed fields."""
         self._manager = manager
+        self._metrics = metrics
         self._as_content = as_content
 
-    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802 - the protocol's names
+    def handlers(self) -> dict[str, dict[str, Any]]:
+        """For each service its methods, as gRPC takes them."""
+        return {
+            PREDICTION_SERVICE: {
+                "Predict": self._handler(self.predict, predict_pb2.PredictRequest, "Predict"),
+                "Classify": self._handler(self.classify, classification_pb2.ClassificationRequest, "Classify"),
+                "Regress": self._handler(self.regress, regression_pb2.RegressionRequest, "Regress"),
+                "MultiInference": self._handler(
+                    self.multi_inference, inference_pb2.MultiInferenceRequest, "MultiInference"
+                ),
+                "GetModelMetadata": self._handler(self.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
+            },
+            MODEL_SERVICE: {
+                "GetModelStatus": self._handler(self.status, get_model_status_pb2.GetModelStatusRequest),
+                "HandleReloadConfigRequest": self._handler(self.reload, model_management_pb2.ReloadConfigRequest),
+            },
+        }
+
+    def predict(self, request: Any, timeout_ms: int) -> Any:
         """Runs a signature of a model version."""
-        return _answer(context, lambda: self._predict(request))
-
-    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        """Describes a model version's signatures."""
-        return _answer(context, lambda: self._metadata(request))
-
-    def Classify(self, request: Any, context: grpc.ServicerContext) -> NoReturn:  # noqa: N802
-        """Not implemented yet."""
-        _unimplemented(context, "Classify")
-
-    def Regress(self, request: Any, context: grpc.ServicerContext) -> NoReturn:  # noqa: N802
-        """Not implemented yet."""
-        _unimplemented(context, "Regress")
-
-    def MultiInference(self, request: Any, context: grpc.ServicerContext) -> NoReturn:  # noqa: N802
-        """Not implemented yet."""
-        _unimplemented(context, "MultiInference")
-
-    def _predict(self, request: Any) -> Any:
-        spec = request.model_spec
-        with self._manager.lease(*_target(request)) as (number, servable):
+        spec = _spec(request)
+        with self._manager.lease(*_target(spec)) as (number, servable):
             servable.signature(spec.signature_name)
             inputs = received_arrays(request.inputs)
-            outputs = servable.predict(spec.signature_name, inputs, list(request.output_filter))
+            outputs = servable.predict(spec.signature_name, inputs, list(request.output_filter), timeout_ms)
         response = predict_pb2.PredictResponse()
-        response.model_spec.name = spec.name
-        response.model_spec.version.value = number
-        response.model_spec.signature_name = spec.signature_name or DEFAULT_SIGNATURE
+        _fill_spec(response.model_spec, spec, number)
         for alias, array in outputs.items():
-            response.outputs[alias].CopyFrom(array_to_proto(array, as_content=self._as_content))
+            try:
+                response.outputs[alias].CopyFrom(array_to_proto(array, as_content=self._as_content))
+            except TensorError as error:
+                raise ServerError(grpc.StatusCode.UNIMPLEMENTED, f"Output {alias}: {error}") from None
         return response
 
-    def _metadata(self, request: Any) -> Any:
-        target = _target(request)
+    def classify(self, request: Any, timeout_ms: int) -> Any:
+        """Classifies the request's tf.Examples."""
+        spec = _spec(request)
+        with self._manager.lease(*_target(spec)) as (number, servable):
+            result = classify(servable, spec.signature_name, request.input, timeout_ms)
+        response = classification_pb2.ClassificationResponse(result=result)
+        _fill_spec(response.model_spec, spec, number)
+        return response
+
+    def regress(self, request: Any, timeout_ms: int) -> Any:
+        """Gives a value for each of the request's tf.Examples."""
+        spec = _spec(request)
+        with self._manager.lease(*_target(spec)) as (number, servable):
+            result = regress(servable, spec.signature_name, request.input, timeout_ms)
+        response = regression_pb2.RegressionResponse(result=result)
+        _fill_spec(response.model_spec, spec, number)
+        return response
+
+    def multi_inference(self, request: Any, timeout_ms: int) -> Any:
+        """Classifies and regresses the same tf.Examples, with one run of the graph."""
+        # Which version answers is the first task's affair; without tasks no model is named.
+        spec = request.tasks[0].model_spec if request.tasks else inference_pb2.InferenceTask().model_spec
+        with self._manager.lease(*_target(spec)) as (number, servable):
+            results = multi_inference(servable, request.tasks, request.input, timeout_ms)
+        for result in results:
+            result.model_spec.version.value = number
+        return inference_pb2.MultiInferenceResponse(results=results)
+
+    def metadata(self, request: Any, timeout_ms: int) -> Any:
+        """Describes a model version's signatures."""
+        target = _target(_spec(request))
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
             if field != "signature_def":
                 raise invalid_argument(f"Metadata field {field} is not supported")
-        return metadata_response(self._manager, *target)
+        return metadata_response(self._manager, target)
 
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus and HandleReloadConfigRequest."""
-
-    def __init__(self, manager: ModelManager) -> None:
-        self._manager = manager
-
-    def GetModelStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def status(self, request: Any, timeout_ms: int) -> Any:
         """Tells the states of a model's versions."""
-        return _answer(context, lambda: status_response(self._manager, *_target(request)))
+        return status_response(self._manager, _target(_spec(request)))
 
-    def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+    def reload(self, request: Any, timeout_ms: int) -> Any:
         """Serves what the request's config says in place of what was served before; answers when that is so."""
-        return _answer(context, lambda: self._reload(request.config))
-
-    def _reload(self, config: Any) -> Any:
-        if config.WhichOneof("config") != "model_config_list":
+        if request.config.WhichOneof("config") != "model_config_list":
             raise invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
                 "supported"
             )
-        self._manager.apply(config_from_proto(config))
+        failed = self._manager.apply(config_from_proto(request.config))
+        if failed:
+            # The config is in force, and these are tried again: as in TensorFlow Serving.
+            ids = "".join(f"{{name: {version.model_name} version: {version.number}}}, " for version in failed)
+            reasons = "; ".join(f"{version}: {version.error}" for version in failed)
+            message = f"Some models did not become available: {{{ids}}} {reasons}"
+            raise ServerError(grpc.StatusCode.UNKNOWN, message)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()
         return response
 
+    def _handler(self, method: Callable[[Any, int], Any], request_class: Any, api: str = "") -> Any:
+        """`api` is the name under which requests are counted, if they are."""
 
-def make_server(
-    manager: ModelManager, pool: ThreadPoolExecutor, *, as_content: bool, channel_arguments: str
-) -> grpc.Server:
-    """A gRPC server with both services, answering in a pool of threads; ports can still be added to it.
+        def answer(request: Any, context: grpc.ServicerContext) -> Any:
+            started = time.perf_counter()
+            response, error = None, None
+            try:
+                if request is None:
+                    raise invalid_argument(f"The message is not a {request_class.DESCRIPTOR.full_name}")
+                response = method(request, _time_left(context))
+            except ServerError as refusal:
+                error = refusal
+            except Exception as fault:  # noqa: BLE001 - a fault of ours must still be answered
+                error = internal_error(fault, request_class.DESCRIPTOR.name)
+            if api:
+                name = _model_name(request, api)
+                status = "OK" if error is None else error.code.name
+                known = name if self._manager.is_known(name) else ""
+                self._metrics.count_request(known, status, api, "GRPC", time.perf_counter() - started)
+            if error is not None:
+                context.abort(error.code, error.wire_message)
+            return response
 
-    `channel_arguments` are comma-separated `key=value` pairs, which win over ours.
-    """
-    server = grpc.server(
-        pool,
-        options=[
-            # Without this a second server would share the port, and each would get some of the requests.
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
-            ("grpc.max_send_message_length", _LARGEST_MESSAGE),
-            *_channel_arguments(channel_arguments),
-        ],
-    )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(manager, as_content=as_content), server
-    )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(manager), server)
-    return server
+        def parse(message: bytes) -> Any:
+            # gRPC would answer INTERNAL and log a traceback for each.
+            try:
+                return request_class.FromString(message)
+            except DecodeError:
+                return None
 
-
-def _channel_arguments(text: str) -> list[tuple[str, str | int]]:
-    arguments: list[tuple[str, str | int]] = []
-    for pair in filter(None, text.split(",")):
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise invalid_argument(f"--grpc_channel_arguments has {pair!r}; expected key=value pairs.")
-        arguments.append((key, int(value) if value.removeprefix("-").isdecimal() else value))
-    return arguments
+        return grpc.unary_unary_rpc_method_handler(
+            answer, request_deserializer=parse, response_serializer=lambda response: response.SerializeToString()
+        )
 
 
-def _target(request: Any) -> tuple[str, int | None, str | None]:
-    """The model's name, and the version or label of it that the request names."""
+def _time_left(context: grpc.ServicerContext) -> int:
+    """Milliseconds until the caller's deadline, 0 without one. Raises ServerError if nobody waits any more."""
+    if not context.is_active():
+        raise ServerError(grpc.StatusCode.CANCELLED, "The caller has gone")
+    seconds: float | None = context.time_remaining()
+    if seconds is None:
+        return 0
+    if seconds <= 0:
+        raise ServerError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded before the request's turn came")
+    return max(1, int(min(seconds * 1000, 2**31 - 1)))
+
+
+def _spec(request: Any) -> Any:
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
-    spec = request.model_spec
+    return request.model_spec
+
+
+def _target(spec: Any) -> Target:
     choice = spec.WhichOneof("version_choice")
-    return (
+    return Target(
         spec.name,
         spec.version.value if choice == "version" else None,
         spec.version_label if choice == "version_label" else None,
     )
 
 
-def _answer(context: grpc.ServicerContext, call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except ServerError as error:
-        context.abort(error.code, error.wire_message)
+def _fill_spec(answered: Any, asked: Any, version: int) -> None:
+    answered.name = asked.name
+    answered.version.value = version
+    answered.signature_name = asked.signature_name or DEFAULT_SIGNATURE
 
 
-def _unimplemented(context: grpc.ServicerContext, name: str) -> NoReturn:
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{name} is not implemented yet")
-    raise AssertionError("abort always raises")
+def _model_name(request: Any, api: str) -> str:
+    if request is None or (api == "MultiInference" and not request.tasks):
+        return ""
+    return str((request.tasks[0] if api == "MultiInference" else request).model_spec.name)

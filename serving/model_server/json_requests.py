@@ -1,8 +1,5 @@
-"""REST request bodies: from JSON to arrays, by TensorFlow Serving's rules."""
+"""The tensors of a REST Predict request: from JSON to arrays, by TensorFlow Serving's rules."""
 
-import base64
-import binascii
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -11,8 +8,18 @@ import grpc
 import numpy as np
 
 from serving.model_server.errors import ServerError, invalid_argument
+from serving.model_server.json_documents import (
+    decode_base64,
+    encode_text,
+    format_error,
+    is_base64,
+    is_whole,
+    lossy_error,
+    show,
+    type_name,
+)
 from serving.protos import types_pb2
-from serving.tensors import Array, dtype_name, numpy_dtype
+from serving.tensors import Array, dtype_name, numpy_dtype, shape_text
 
 _FLOATS = {types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE}
 _INTEGERS = {
@@ -25,51 +32,30 @@ _INTEGERS = {
     types_pb2.DT_UINT32,
     types_pb2.DT_UINT64,
 }
-_JSON_TYPES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number", type(None): "Null"}
 
 
-def parse_body(body: bytes) -> dict[str, Any]:
-    """The JSON object in a request body; NaN, Infinity and -Infinity are read. Raises ServerError for all else."""
-    if not body:
-        raise invalid_argument("JSON Parse error: The document is empty")
-    try:
-        document = json.loads(body)
-    except json.JSONDecodeError as error:
-        raise invalid_argument(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise invalid_argument(f"JSON Parse error: {error}") from None
-    if not isinstance(document, dict):
-        raise _format_error(document, "Is not object")
-    return document
-
-
-def parse_signature_name(document: Mapping[str, Any]) -> str:
-    """The request's `signature_name`, empty where it has none."""
-    name = document.get("signature_name", "")
-    if not isinstance(name, str):
-        raise _format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
-    return name
-
-
-def parse_inputs(document: Mapping[str, Any], signature: Any) -> tuple[dict[str, Array], bool]:
+def parse_inputs(document: Mapping[str, Any], name: str, signature: Any) -> tuple[dict[str, Array], bool]:
     """The inputs by alias, and whether they came in the row form `instances` (else in the column form `inputs`).
 
-    Raises ServerError INVALID_ARGUMENT for values that are not what the SignatureDef's dtypes ask for.
+    `name` is the signature's as the request has it. Raises ServerError INVALID_ARGUMENT for values that are not what
+    the SignatureDef's dtypes ask for.
     """
     dtypes = {alias: info.dtype for alias, info in signature.inputs.items()}
+    if not dtypes:
+        raise invalid_argument(f"Failed to get input map for signature: {name or 'DEFAULT'}")
     if ("instances" in document) == ("inputs" in document):
         if "inputs" not in document:
             raise invalid_argument("Missing 'inputs' or 'instances' key")
-        raise _format_error(
+        raise format_error(
             document, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
         )
     if "inputs" in document:
         return _parse_columns(document["inputs"], dtypes), False
     instances = document["instances"]
     if not isinstance(instances, list):
-        raise _format_error(document, "Expecting 'instances' to be an list/array")
+        raise format_error(document, "Excepting 'instances' to be an list/array")  # as TensorFlow Serving spells it
     if not instances:
-        raise _format_error(document, "No values in 'instances' array")
+        raise format_error(document, "No values in 'instances' array")
     return _parse_rows(instances, dtypes), True
 
 
@@ -103,7 +89,7 @@ def _parse_rows(instances: list[Any], dtypes: Mapping[str, int]) -> dict[str, Ar
             raise invalid_argument(f"Expecting object but got list at item {position} of input list")
         if element.keys() != dtypes.keys():
             raise invalid_argument(
-                f"Failed to process element: {position} of 'instances' list. JSON object: {_show(element)} "
+                f"Failed to process element: {position} of 'instances' list. JSON object: {show(element)} "
                 f"keys must be equal to: {','.join(sorted(dtypes))}"
             )
     return {
@@ -122,11 +108,13 @@ def _stack(elements: list[Any], dtype: int, key: str) -> Array:
             place = f"Failed to process element: {position}{key} of 'instances' list. Error: "
             try:
                 array = _to_array(element, dtype)
+                first = array if first is None else first
+                if array.size != first.size:
+                    raise invalid_argument(f"Expecting tensor size: {first.size} but got: {array.size}")
+                if array.shape != first.shape:
+                    raise invalid_argument(f"Expecting shape {shape_text(first)} but got: {shape_text(array)}")
             except ServerError as cause:
-                raise ServerError(cause.code, f"{place}{cause.message}") from None
-            first = array if first is None else first
-            if array.shape != first.shape:
-                raise invalid_argument(f"{place}Expecting shape {_shape(first)} but got: {_shape(array)}") from None
+                raise invalid_argument(f"{place}{cause.code.name}: {cause.message}") from None
         raise error
 
 
@@ -144,7 +132,7 @@ def _to_array(value: Any, dtype: int) -> Array:
         strings[:] = [_to_bytes(leaf) for leaf in leaves]
         return strings.reshape(shape)
     raise ServerError(
-        grpc.StatusCode.UNIMPLEMENTED, f"Conversion of JSON Value: {_show(value)} to type: {dtype_name(dtype)}"
+        grpc.StatusCode.UNIMPLEMENTED, f"Conversion of JSON Value: {show(value)} to type: {dtype_name(dtype)}"
     )
 
 
@@ -157,7 +145,7 @@ def _flatten(value: Any) -> tuple[list[Any], tuple[int, ...]]:
         for item in level if set(map(type, level)) != {list} else ():
             if not isinstance(item, list):
                 raise invalid_argument(
-                    f"JSON Value: {_show(item)} found at incorrect level: {depth + 1} in the JSON DOM. "
+                    f"JSON Value: {show(item)} found at incorrect level: {depth + 1} in the JSON DOM. "
                     f"Expected at level: {depth + 2}"
                 )
         if set(map(len, level)) != {size}:
@@ -183,13 +171,16 @@ def _floats(leaves: Sequence[Any], dtype: int) -> Array:
     exact = 2 ** (np.finfo(target).nmant + 1) - 1
     if int in set(map(type, leaves)):
         for leaf in leaves:
-            if type(leaf) is int and abs(leaf) > exact:
-                raise _lossy_error(leaf, dtype)
-    wide = np.array(leaves, dtype=np.float64)
+            if abs(leaf) > exact and is_whole(leaf):
+                raise lossy_error(leaf, dtype_name(dtype))
+    try:
+        wide = np.array(leaves, dtype=np.float64)
+    except OverflowError:
+        raise lossy_error(max(leaves, key=abs), dtype_name(dtype)) from None
     with np.errstate(over="ignore"):
         array = wide.astype(target)
     if not np.array_equal(np.isinf(array), np.isinf(wide)):
-        raise _lossy_error(leaves[int(np.argmax(np.isinf(array) & ~np.isinf(wide)))], dtype)
+        raise lossy_error(leaves[int(np.argmax(np.isinf(array) & ~np.isinf(wide)))], dtype_name(dtype))
     return array
 
 
@@ -204,49 +195,20 @@ def _integers(leaves: Sequence[Any], dtype: int) -> Array:
 
 def _to_bytes(leaf: Any) -> bytes:
     if isinstance(leaf, str):
-        try:
-            return leaf.encode()
-        except UnicodeEncodeError:
-            raise invalid_argument(f"JSON Value: {_show(leaf)} holds a lone surrogate, which is not text") from None
+        return encode_text(leaf)
     if not isinstance(leaf, dict):
         raise _type_error(leaf, types_pb2.DT_STRING)
-    if not _is_base64(leaf):
-        raise invalid_argument(f"JSON Value: {_show(leaf)} not formatted correctly for base64 data")
-    # White space and missing padding are forgiven, another alphabet is not.
-    text = "".join(leaf["b64"].split()).rstrip("=")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid_argument("Unable to base64 decode") from None
-
-
-def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+    if not is_base64(leaf):
+        raise format_error(leaf, "not formatted correctly for base64 data")
+    return decode_base64(leaf)
 
 
 def _is_named(value: Any) -> bool:
     """Whether it is an object of named tensors, as against one encoded string."""
-    return isinstance(value, dict) and not _is_base64(value)
+    return isinstance(value, dict) and not is_base64(value)
 
 
 def _type_error(value: Any, dtype: int) -> ServerError:
-    kind = str(value) if isinstance(value, bool) else _JSON_TYPES[type(value)]
-    return invalid_argument(f"JSON Value: {_show(value)} Type: {kind} is not of expected type: {dtype_name(dtype)}")
-
-
-def _lossy_error(value: Any, dtype: int) -> ServerError:
     return invalid_argument(
-        f"Cannot convert JSON value: {_show(value)} to {dtype_name(dtype)} without loss of precision."
+        f"JSON Value: {show(value)} Type: {type_name(value)} is not of expected type: {dtype_name(dtype)}"
     )
-
-
-def _format_error(value: Any, problem: str) -> ServerError:
-    return invalid_argument(f"JSON Value: {_show(value)} {problem}")
-
-
-def _show(value: Any) -> str:
-    return json.dumps(value)
-
-
-def _shape(array: Array) -> str:
-    return "[" + ",".join(map(str, array.shape)) + "]"

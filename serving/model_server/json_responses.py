@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def format_outputs(outputs: Mapping[str, Array], *, rows: bool) -> bytes:
         if array.ndim == 1:
             lists[alias] = leaves
             continue
-        width = array.size // size if size else 0
+        width = array.size // size
         lists[alias] = [_nest(leaves[row * width : (row + 1) * width], array.shape[1:]) for row in range(size)]
     if len(lists) > 1:
         elements = [_object(dict(zip(lists, row, strict=True))) for row in zip(*lists.values(), strict=True)]
@@ -40,11 +41,28 @@ def format_outputs(outputs: Mapping[str, Array], *, rows: bool) -> bytes:
     return _encode('{"predictions": [' + ", ".join(elements) + "]}")
 
 
+def format_classifications(result: Any) -> bytes:
+    """A response body of a ClassificationResult: for each example its `[label, score]` pairs."""
+    rows = [
+        "[" + ", ".join(f"[{_text(each.label)}, {_write_float(each.score)}]" for each in row.classes) + "]"
+        for row in result.classifications
+    ]
+    return _encode('{"results": [' + ", ".join(rows) + "]}")
+
+
+def format_regressions(result: Any) -> bytes:
+    """A response body of a RegressionResult: a number for each example."""
+    numbers = [_write_float(regression.value) for regression in result.regressions]
+    return _encode('{"results": [' + ", ".join(numbers) + "]}")
+
+
 def _batch_size(outputs: Mapping[str, Array]) -> int:
     size = None
     for alias, array in outputs.items():
         if not array.ndim:
             raise invalid_argument(f"Tensor name: {alias} has no shape information ")
+        if not len(array):
+            raise invalid_argument(f"Tensor name: {alias} has invalid batch size: 0")
         size = len(array) if size is None else size
         if len(array) != size:
             raise invalid_argument(f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {size}")
@@ -84,7 +102,15 @@ def _leaves(alias: str, array: Array) -> list[str]:
         raise invalid_argument(f"Failed to write JSON value for tensor type: {array_dtype_name(array)}")
     if alias.endswith("_bytes"):
         return [f'{{"b64": "{base64.b64encode(value).decode()}"}}' for value in values.tolist()]
-    return [json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False) for value in values.tolist()]
+    return [_text(value.decode("utf-8", "surrogateescape")) for value in values.tolist()]
+
+
+def _text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _write_float(number: float) -> str:
+    return _write_floats(np.array([number], dtype=np.float32))[0]
 
 
 def _write_floats(values: Array) -> list[str]:

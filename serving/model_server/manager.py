@@ -14,7 +14,7 @@ import grpc
 from serving.model_server.config import ModelConfig, ServerConfig
 from serving.model_server.errors import ServerError, invalid_argument
 from serving.model_server.signatures import Servable
-from serving.model_server.versions import Model, State, Version, scan_versions
+from serving.model_server.versions import Model, State, Version
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,8 +46,8 @@ class ModelManager:
     loses no request. `apply`, `poll` and `close` may be called from any thread; they take turns.
     """
 
-    def __init__(self, load: Callable[[str, Path], Servable], options: LoadOptions) -> None:
-        """`load` makes a servable of a model's name and a version's folder, or raises ServerError."""
+    def __init__(self, load: Callable[[str, Path, Path], Servable], options: LoadOptions) -> None:
+        """`load` makes a servable of a model's name, a version's folder and the base path, or raises ServerError."""
         self._load_servable = load
         self._options = options
         self._models: dict[str, Model] = {}
@@ -93,22 +93,28 @@ class ModelManager:
             numbers = sorted(versions, reverse=True) if version is None else [version]
             return [(number, versions[number].state, versions[number].error) for number in numbers]
 
+    def is_known(self, name: str) -> bool:
+        """Whether a model of this name is, or was, served."""
+        return name in self._models
+
     @property
     def busy(self) -> bool:
         """Whether a request still holds a version."""
         with self._lock:
             return any(version.in_flight for model in self._models.values() for version in model.versions.values())
 
-    def apply(self, config: ServerConfig, still_wanted: Callable[[], bool] = lambda: True) -> None:
+    def apply(self, config: ServerConfig, still_wanted: Callable[[], bool] = lambda: True) -> list[Version]:
         """Makes `config` the truth: loads what is new, moves the labels, then unloads what is gone.
 
-        A load that fails is retried by `poll` and refuses nothing by itself. A label on a version that does not
-        become AVAILABLE raises ServerError FAILED_PRECONDITION: the former config stays, and no request has seen
-        anything of the new one. Where it is not `still_wanted` when its turn comes, nothing happens.
+        A load that fails is retried by `poll` and refuses nothing by itself; returned are the failed versions of models
+        that are new and have none to serve. A label on a version that does not become AVAILABLE raises ServerError
+        FAILED_PRECONDITION: the former config stays, and no request has seen anything of the new one. Where it is not
+        `still_wanted` when its turn comes, nothing happens.
         """
         with self._changes:
             if not still_wanted():
-                return
+                return []
+            known = {name for name, model in self._models.items() if model.config}
             staged = [self._stage(model, rescan=True) for model in config.models]
             self._load([version for stage in staged for version in stage.new.values()])
             try:
@@ -123,6 +129,8 @@ class ModelManager:
             for stage in staged:
                 self._commit(stage)
             self.configs_applied += 1
+            idle = [stage for stage in staged if stage.config.name not in known and not stage.model.available()]
+            return [version for stage in idle for version in stage.new.values() if version.error]
 
     def poll(self, *, rescan: bool = True) -> None:
         """Loads versions that have appeared and unloads those that are gone; retries failed loads that are due.
@@ -163,12 +171,12 @@ class ModelManager:
         model = self._models.get(config.name)
         if model is None or model.base_path != config.base_path:
             model = Model(config.name, config.base_path)
-        folders = _scan(model, config) if rescan else None
+        folders = model.scan(config) if rescan else None
         wanted = model.wanted if folders is None else frozenset(config.policy.choose(folders))
         new = {
-            number: Version(config.name, number, folders[number])
+            number: Version(config.name, number, folders[number], config.base_path)
             for number in sorted(wanted)
-            if folders and _is_to_be_loaded(model, number)
+            if folders and model.is_to_be_loaded(number)
         }
         with self._lock:
             # In sight from now on, so that the status shows them loading.
@@ -219,7 +227,9 @@ class ModelManager:
             for version in model.versions.values():
                 if version.state is State.LOADING and version.servable is not None:
                     version.state = State.AVAILABLE
-                    _LOG.info("%s: AVAILABLE, loaded in %.2f s", version, version.load_seconds)
+                    _LOG.info(
+                        "%s: AVAILABLE, loaded in %.2f s", version, version.load_seconds, extra=version.log_fields
+                    )
         if former is not model:
             self._leave(former)
         self._retire(model)
@@ -239,7 +249,7 @@ class ModelManager:
                     version.state = State.END
                 elif version.state is State.AVAILABLE and (serving or not model.wanted):
                     version.state = State.UNLOADING
-                    _LOG.info("%s: UNLOADING", version)
+                    _LOG.info("%s: UNLOADING", version, extra=version.log_fields)
                     if version.in_flight == 0:
                         idle.append(version)
         for version in idle:
@@ -251,7 +261,7 @@ class ModelManager:
             servable.close()
         with self._lock:
             version.state = State.END
-        _LOG.info("%s: END", version)
+        _LOG.info("%s: END", version, extra=version.log_fields)
 
     def _load(self, versions: Sequence[Version]) -> None:
         if len(versions) > 1 and self._options.parallel > 1:
@@ -264,46 +274,20 @@ class ModelManager:
     def _attempt(self, version: Version) -> None:
         version.attempts += 1
         version.state = State.LOADING
-        _LOG.info("%s: LOADING from %s", version, version.path)
+        _LOG.info("%s: LOADING from %s", version, version.path, extra=version.log_fields)
         started = time.monotonic()
         try:
-            version.servable = self._load_servable(version.model_name, version.path)
+            version.servable = self._load_servable(version.model_name, version.path, version.base_path)
         except ServerError as error:
             version.error = error
             message = " ".join(str(error).split())
             if version.attempts > self._options.max_retries:
                 version.state = State.END
-                _LOG.error("%s: END, it could not be loaded: %s", version, message)
+                _LOG.error("%s: END, it could not be loaded: %s", version, message, extra=version.log_fields)
             else:
                 version.retry_at = time.monotonic() + self._options.retry_seconds
-                _LOG.warning("%s: will be tried again in %g s: %s", version, self._options.retry_seconds, message)
+                wait = self._options.retry_seconds
+                _LOG.warning("%s: will be tried again in %g s: %s", version, wait, message, extra=version.log_fields)
         else:
             version.error = None
             version.load_seconds = time.monotonic() - started
-
-
-def _scan(model: Model, config: ModelConfig) -> dict[int, Path] | None:
-    """The version folders, or None if the base path cannot be read. What is missing is logged once."""
-    folders = None
-    complaint = ""
-    try:
-        folders = scan_versions(model.base_path)
-        missing = sorted(set(config.policy.specific or ()) - set(folders))
-        if not folders:
-            complaint = f"no versions under base path {model.base_path}; waiting for one"
-        elif missing:
-            complaint = f"no version {', '.join(map(str, missing))} under base path {model.base_path}"
-    except OSError as error:
-        complaint = f"cannot read base path {model.base_path} ({error.strerror}); waiting for it"
-    if complaint and complaint != model.complaint:
-        _LOG.warning("%s: %s", model.name, complaint)
-    model.complaint = complaint
-    return folders
-
-
-def _is_to_be_loaded(model: Model, number: int) -> bool:
-    """Whether a wanted version is new, or back after it was gone; one that failed is not tried for ever."""
-    version = model.versions.get(number)
-    if version is None:
-        return True
-    return version.state is State.END and not (version.failed and number in model.wanted)

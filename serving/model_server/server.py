@@ -3,23 +3,26 @@
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
-
+from serving.config_protos import MonitoringConfig
 from serving.errors import ServingError
 from serving.model_server.config import read_config
 from serving.model_server.flags import Flags
-from serving.model_server.grpc_api import make_server
+from serving.model_server.grpc_api import GrpcApi
+from serving.model_server.grpc_server import GrpcServer
 from serving.model_server.manager import LoadOptions, ModelManager
-from serving.model_server.rest_api import RestApi, RestServer
+from serving.model_server.metrics import DEFAULT_PATH, Metrics
+from serving.model_server.rest_api import RestApi, RestOptions
+from serving.model_server.rest_server import RestServer
 from serving.model_server.signatures import Servable
+from serving.model_server.sockets import address_of, bind, port_error
+from serving.model_server.text_files import read_message
 from serving.model_server.watcher import Watcher
+from serving.protos import config_pb2
 from serving.quiet import import_tensorflow
 
 _LOG = logging.getLogger(__name__)
@@ -29,20 +32,27 @@ class ModelServer:
     """One server process's worth of models and transports; also of use inside another process, as in tests."""
 
     def __init__(self, flags: Flags) -> None:
-        """Reads the config and binds the ports; raises ServingError for a wrong config or a port that is taken."""
+        """Reads the configs and binds the ports; raises ServingError for a wrong config or a port that is taken."""
         self._flags = flags
         self._config, text = read_config(flags)
+        self._session_config = None
+        if flags.tensorflow_session_config_file:
+            file = flags.tensorflow_session_config_file
+            self._session_config = read_message("tensorflow_session_config_file", file, config_pb2.ConfigProto())
         options = LoadOptions(
             max_retries=max(0, flags.max_num_load_retries),
             retry_seconds=max(0, flags.load_retry_interval_micros) / 1e6,
             parallel=flags.num_load_threads,
             allow_labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
         )
+        self._metrics = Metrics()
         self._manager = ModelManager(self._load, options)
         self._watcher = Watcher(self._manager, flags, text)
-        self._grpc_pool = ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="grpc")
-        self._rest = self._bind_rest() if flags.rest_api_port else None
-        self._grpc = self._bind_grpc() if flags.port or flags.grpc_socket_path else None
+        self._rest = self._make_rest() if flags.rest_api_port else None
+        self._grpc: GrpcServer | None = None
+        if flags.port or flags.grpc_socket_path:
+            as_content = flags.enable_serialization_as_tensor_content
+            self._grpc = GrpcServer(GrpcApi(self._manager, self._metrics, as_content=as_content), flags)
 
     def start(self) -> None:
         """Loads the models, then serves; raises ServingError if a label's version cannot be served.
@@ -64,16 +74,20 @@ class ModelServer:
         False if some request was still running then; its threads go on.
         """
         deadline = time.monotonic() + self._flags.drain_seconds
-        done = self._grpc.stop(self._flags.drain_seconds) if self._grpc is not None else None
+        transports = [transport for transport in (self._grpc, self._rest) if transport is not None]
+        if self._grpc is not None:
+            self._grpc.stop(self._flags.drain_seconds)
         if self._rest is not None:
             self._rest.stop()
-        # A little longer than the transports themselves take to give up what is still in flight.
-        patience = 1.0
-        drained = done is None or done.wait(max(0.0, deadline - time.monotonic()) + patience)
-        self._grpc_pool.shutdown(wait=False)
-        if self._rest is not None:
-            drained &= self._rest.join(max(0.0, deadline - time.monotonic()) + patience)
-        if not self._watcher.stop(max(0.0, deadline - time.monotonic()) + patience):
+
+        def patience() -> float:
+            # A little longer than the transports themselves take to give up what is still in flight.
+            return max(0.0, deadline - time.monotonic()) + 1.0
+
+        drained = True
+        for transport in transports:
+            drained &= transport.join(patience())
+        if not self._watcher.stop(patience()):
             return False
         self._manager.close()
         return drained and not self._manager.busy
@@ -81,70 +95,38 @@ class ModelServer:
     def _serve(self) -> None:
         if self._grpc is not None:
             self._grpc.start()
-            for address in self._grpc_addresses():
+            for address in self._grpc.addresses:
                 _LOG.info("Running gRPC ModelServer at %s ...", address)
         if self._rest is not None:
-            address = _address(self._flags.host, self._flags.rest_api_port)
+            address = address_of(self._flags.host, self._flags.rest_api_port)
             try:
                 self._rest.start()
             except OSError as error:
-                raise _port_error(address, error, "rest_api_port") from None
+                raise port_error(address, error, "rest_api_port") from None
             _LOG.info("Exporting HTTP/REST API at:%s ...", address)
         self._watcher.start()
 
-    def _load(self, name: str, path: Path) -> Servable:
+    def _load(self, name: str, path: Path, base_path: Path) -> Servable:
         from serving.model_server.loading import load_servable
 
-        return load_servable(path, self._flags)
+        return load_servable(name, path, base_path, self._flags, self._session_config, self._metrics)
 
-    def _bind_rest(self) -> RestServer:
+    def _make_rest(self) -> RestServer:
         flags = self._flags
-        api = RestApi(
-            self._manager, threads=flags.rest_api_num_threads, timeout_ms=max(0, flags.rest_api_timeout_in_ms)
+        monitoring = MonitoringConfig()
+        if flags.monitoring_config_file:
+            read_message("monitoring_config_file", flags.monitoring_config_file, monitoring)
+        prometheus = monitoring.prometheus_config
+        options = RestOptions(
+            threads=flags.rest_api_num_threads,
+            timeout_ms=max(0, flags.rest_api_timeout_in_ms),
+            max_request_bytes=flags.max_request_bytes,
+            cors=flags.rest_api_enable_cors_support,
+            metrics_path=(prometheus.path or DEFAULT_PATH) if prometheus.enable else "",
         )
-        bound = _bind(flags.host, flags.rest_api_port, "rest_api_port")
-        return RestServer(api, bound, cors=flags.rest_api_enable_cors_support, drain_seconds=flags.drain_seconds)
-
-    def _bind_grpc(self) -> grpc.Server:
-        flags = self._flags
-        server = make_server(
-            self._manager,
-            self._grpc_pool,
-            as_content=flags.enable_serialization_as_tensor_content,
-            channel_arguments=flags.grpc_channel_arguments,
-        )
-        if flags.port:
-            # gRPC says a taken port in C++ only; ask the socket first.
-            _bind(flags.host, flags.port, "port").close()
-        for address in self._grpc_addresses():
-            try:
-                server.add_insecure_port(address)
-            except RuntimeError:
-                raise ServingError(f"gRPC cannot listen at {address}; is it taken, or not writable?") from None
-        return server
-
-    def _grpc_addresses(self) -> list[str]:
-        addresses = [_address(self._flags.host, self._flags.port)] if self._flags.port else []
-        return addresses + ([f"unix:{self._flags.grpc_socket_path}"] if self._flags.grpc_socket_path else [])
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _bind(host: str, port: int, flag: str) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, proto=socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise _port_error(_address(host, port), error, flag) from None
-    return bound
-
-
-def _port_error(address: str, error: OSError, flag: str) -> ServingError:
-    return ServingError(f"Cannot listen on {address} ({error.strerror}); free the port or give another --{flag}.")
+        api = RestApi(self._manager, self._metrics, options)
+        bound = bind(flags.host, flags.rest_api_port, "rest_api_port")
+        return RestServer(api, bound, drain_seconds=flags.drain_seconds)
 
 
 def run(flags: Flags, ignored: list[str], stop_signals: set[signal.Signals]) -> int:

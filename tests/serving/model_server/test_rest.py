@@ -67,7 +67,6 @@ def test_versions_labels_and_names_in_paths(client):
         ("POST", "/v1/models/half/versions/9:predict", 404, "Servable not found for request: Specific(half, 9)"),
         ("POST", "/v1/models/absent:predict", 404, "Servable not found for request: Latest(absent)"),
         ("POST", "/v1/models/half/versions/99999999999999999999:predict", 400, None),
-        ("POST", "/v1/models/half:classify", 501, None),
     ],
 )
 def test_refused_paths(client, method, path, status, error):

@@ -70,7 +70,7 @@ def test_warm_up(client):
     assert client.states("cold") == {1: "END"}
     status = client.rest("cold")[1]["model_version_status"][0]["status"]
     assert status["error_code"] == "INVALID_ARGUMENT"
-    assert status["error_message"].startswith("Warm-up failed: input tensor alias not found in signature: z")
+    assert status["error_message"].startswith("Warm-up failed: Signature input alias: x(feed name: ")
 
 
 def test_warm_up_switched_off_or_unreadable(servers, library, tmp_path, configure):

@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from serving.artifact import EXTRA, LABELS, LINEAGE, REFERENCE, WARM_UP, content_hash
 from serving.errors import ServingError
-from serving.images import encode_png
+from serving.images import MOST_PIXELS, encode_png
 from serving.protos import model_pb2, predict_pb2, prediction_log_pb2
 
 
@@ -104,6 +104,8 @@ def _add_endpoints(archive: Any, model: keras.Model, class_names: Sequence[str])
 
     def decode(encoded: tf.Tensor) -> tf.Tensor:
         """One PNG or JPEG → float32 [height, width, channels] in 0…255."""
+        with tf.control_dependencies([_check_size(encoded)]):
+            encoded = tf.identity(encoded)
         image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
         image.set_shape([None, None, channels])
         # Antialiased, or a large photograph of a digit would lose thin strokes between the sampled pixels.
@@ -130,6 +132,24 @@ def _add_endpoints(archive: Any, model: keras.Model, class_names: Sequence[str])
     archive.add_endpoint("predict_bytes", predict_bytes, input_signature=[encoded])
     examples = tf.TensorSpec([None], tf.string, name="inputs")
     archive.add_endpoint("classify", classify, input_signature=[examples])
+
+
+def _check_size(encoded: tf.Tensor) -> tf.Operation:
+    """Refuses a decompression bomb by what its header announces, before memory is taken for its pixels.
+
+    So it does with what is neither PNG nor JPEG: a GIF of some bytes may announce gigabytes, too.
+    """
+    # A PNG's header has width and height as big-endian integers from byte 16 on.
+    length = tf.strings.length(encoded)
+    starts_as_png = tf.strings.substr(encoded, 0, tf.minimum(length, 8)) == b"\x89PNG\r\n\x1a\n"
+
+    def png_sides() -> tf.Tensor:
+        return tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)
+
+    sides = tf.cond(starts_as_png & (length >= 24), png_sides, lambda: tf.image.extract_jpeg_shape(encoded)[:2])
+    pixels = tf.reduce_prod(tf.cast(sides, tf.int64))
+    fits = tf.reduce_all(sides > 0) & (pixels <= MOST_PIXELS)
+    return tf.debugging.Assert(fits, [f"At most {MOST_PIXELS} pixels are taken; the image's sides are", sides])
 
 
 def _write_warm_up(path: Path, name: str, inputs: Mapping[str, np.ndarray]) -> None:

@@ -37,6 +37,9 @@ _DTYPES: dict[int, tuple[np.dtype[Any], str, Any]] = {
     types_pb2.DT_COMPLEX128: (np.dtype(np.complex128), "dcomplex_val", np.float64),
 }
 _STRING = np.dtype(object)
+# Bytes that values which were not sent may take: else a request of a few bytes could ask for all memory there is.
+_LARGEST_FILL = 2**28
+_STRING_BYTES = 32  # about what an empty string takes on its way into the graph
 _FROM_NUMPY = {dtype: enum for enum, (dtype, _, _) in _DTYPES.items()}
 
 
@@ -70,8 +73,8 @@ def shape_text(array: Array) -> str:
 def array_from_proto(proto: Any) -> Array:
     """The array that a TensorProto holds, in `tensor_content` or in typed fields.
 
-    Fewer values than the shape has elements are filled up with the last one (or zeros), as TensorFlow does. Raises
-    TensorError where values and shape do not fit, or the dtype is unknown.
+    Fewer values than the shape has elements are filled up with the last one (or zeros), as TensorFlow does, to 256 MiB
+    at most. Raises TensorError where values and shape do not fit, or the dtype is unknown.
     """
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.dtype not in _DTYPES or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
@@ -95,6 +98,8 @@ def _values(proto: Any, count: int) -> Array:
         return values
     if len(values) > count:
         raise ValueError(f"{len(values)} values for {count} elements")
+    if count * (_STRING_BYTES if dtype == _STRING else dtype.itemsize) > _LARGEST_FILL:
+        raise ValueError(f"{len(values)} values for {count} elements are too few to be filled up")
     if len(values) == 0:
         return np.full(count, b"" if dtype == _STRING else 0, dtype=dtype)
     return np.concatenate([values, np.full(count - len(values), values[-1], dtype=dtype)])

@@ -1,9 +1,13 @@
+import io
 import shutil
+import struct
+import zlib
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from serving.artifact import content_hash, read_lineage
 from serving.errors import ServingError
@@ -158,3 +162,48 @@ def test_class_names_that_are_not_as_many_as_the_scores(signal_model, signals, t
             signal_model, tmp_path / "new", name="sounds", class_names=["a"], samples=signals, lineage={}
         )
     assert not (tmp_path / "new").exists()
+
+
+def encoded_image(kind, size=(30, 20), colour=128):
+    stream = io.BytesIO()
+    Image.new("L", size, colour).save(stream, kind)
+    return stream.getvalue()
+
+
+def announcing(png, width, height):
+    """A PNG whose header promises other sides than it has."""
+    header = png[12:16] + struct.pack(">II", width, height) + png[24:29]
+    return png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]
+
+
+@pytest.fixture(scope="module")
+def predict_bytes(published):
+    signature = tf.saved_model.load(str(published.release.folder)).signatures["predict_bytes"]
+    return lambda image: signature(image_bytes=tf.constant([image]))["label"].numpy()
+
+
+@pytest.mark.parametrize("image", [encoded_image("PNG"), encoded_image("JPEG"), encoded_image("PNG", (3000, 2000))])
+def test_images_of_any_size_are_taken(predict_bytes, image):
+    assert len(predict_bytes(image)) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (announcing(encoded_image("PNG"), 60_000, 60_000), "At most 50000000 pixels are taken"),
+        (announcing(encoded_image("PNG"), 2**31, 2**31), "At most 50000000 pixels are taken"),
+        (announcing(encoded_image("PNG"), 0, 20), "At most 50000000 pixels are taken"),
+        # Real ones: small files of more pixels than are taken.
+        (encoded_image("PNG", (9_000, 9_000)), "At most 50000000 pixels are taken"),
+        (encoded_image("JPEG", (9_000, 9_000)), "At most 50000000 pixels are taken"),
+        (announcing(encoded_image("PNG"), 2**32 - 1, 2**32 - 1), "At most 50000000 pixels are taken"),
+        (encoded_image("PNG")[:18], "Invalid JPEG"),
+        (encoded_image("PNG")[:-30], "Invalid PNG"),
+        (encoded_image("JPEG")[:100], "Invalid JPEG"),
+        (encoded_image("GIF"), "Invalid JPEG"),
+        (b"", "Invalid JPEG"),
+    ],
+)
+def test_what_is_no_image_or_a_bomb_is_refused(predict_bytes, image, reason):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=reason):
+        predict_bytes(image)

@@ -146,7 +146,7 @@ def _flatten(value: Any) -> tuple[list[Any], tuple[int, ...]]:
             if not isinstance(item, list):
                 raise invalid_argument(
                     f"JSON Value: {show(item)} found at incorrect level: {depth + 1} in the JSON DOM. "
-                    f"Expected at level: {depth + 2}"
+                    f"Expected at level: {depth + _depth(level[0])}"
                 )
         if set(map(len, level)) != {size}:
             odd = next(len(item) for item in level if len(item) != size)
@@ -158,6 +158,15 @@ def _flatten(value: Any) -> tuple[list[Any], tuple[int, ...]]:
     if list in set(map(type, level)):
         raise invalid_argument(f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}")
     return level, tuple(shape)
+
+
+def _depth(value: Any) -> int:
+    """How deep a list's first element is nested."""
+    depth = 0
+    while isinstance(value, list):
+        depth += 1
+        value = value[0] if value else None
+    return depth
 
 
 def _check_types(leaves: Iterable[Any], allowed: set[type], dtype: int) -> None:

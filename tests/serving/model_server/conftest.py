@@ -19,10 +19,10 @@ from serving.protos import (
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
-    prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
 from serving.tensors import array_from_proto, array_to_proto
+from tests.serving.model_server.small_models import save_small_models, write_warm_up
 
 
 class Client:
@@ -112,79 +112,9 @@ class Library:
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    import tensorflow as tf
-
     root = tmp_path_factory.mktemp("library")
-
-    def spec(dtype: Any, *shape: Any, name: str) -> Any:
-        return tf.TensorSpec(shape, dtype, name=name)
-
-    def save(name: str, **signatures: Any) -> None:
-        module = tf.Module()
-        functions = {}
-        for key, (function, specs) in signatures.items():
-            functions[key] = tf.function(function, input_signature=specs)
-            setattr(module, key, functions[key])
-        tf.saved_model.save(module, str(root / name), signatures=functions)
-
-    x = [spec(tf.float32, None, name="x")]
-    save("plus_two", serving_default=(lambda x: {"y": x * 0.5 + 2.0}, x))
-    save("plus_three", serving_default=(lambda x: {"y": x * 0.5 + 3.0}, x))
-
-    def count_to(n: Any) -> Any:
-        return {"i": tf.while_loop(lambda i: i < n, lambda i: i + 1, [tf.constant(0, tf.int64)])[0]}
-
-    save(
-        "many",
-        serving_default=(
-            lambda x, n: {"total": x + tf.cast(n, tf.float32), "count": n * 2},
-            [spec(tf.float32, None, name="x"), spec(tf.int64, None, name="n")],
-        ),
-        strings=(
-            lambda s: {"text": s, "raw_bytes": s, "length": tf.strings.length(s)},
-            [spec(tf.string, None, name="s")],
-        ),
-        text=(lambda s: {"text": s}, [spec(tf.string, None, name="s")]),
-        integers=(lambda k: {"k": k}, [spec(tf.int32, None, name="k")]),
-        bytes8=(lambda k: {"k": k}, [spec(tf.uint8, None, None, name="k")]),
-        booleans=(lambda b: {"b": b}, [spec(tf.bool, None, name="b")]),
-        doubles=(lambda d: {"d": d}, [spec(tf.float64, None, name="d")]),
-        floats=(lambda x: {"y": x}, [tf.TensorSpec(None, tf.float32, name="x")]),
-        mean=(lambda x: {"mean": tf.reduce_mean(x)}, x),
-        uneven=(lambda x: {"all": x, "first": x[:1]}, x),
-        halves=(lambda x: {"y": tf.cast(x, tf.float16)}, x),
-        pair=(lambda x: {"y": tf.reshape(x, [2])}, x),
-        slow=(count_to, [spec(tf.int64, name="n")]),
-    )
-    _save_in_tf1_style(root / "tf1")
-    (root / "broken").mkdir()
-    (root / "broken" / "saved_model.pb").write_bytes(b"\xff\xfenot a graph")
-    for name, inputs in (("warm", {"x": [1.0]}), ("cold", {"z": [1.0]})):
-        shutil.copytree(root / "plus_two", root / name)
-        (root / name / "assets.extra").mkdir()
-        log = prediction_log_pb2.PredictionLog()
-        log.predict_log.request.model_spec.name = name
-        for alias, value in inputs.items():
-            proto = array_to_proto(np.array(value, np.float32), as_content=False)
-            log.predict_log.request.inputs[alias].CopyFrom(proto)
-        with tf.io.TFRecordWriter(str(root / name / "assets.extra" / "tf_serving_warmup_requests")) as writer:
-            writer.write(log.SerializeToString())
+    save_small_models(root)
     return Library(root)
-
-
-def _save_in_tf1_style(path: Path) -> None:
-    import tensorflow as tf
-
-    v1 = tf.compat.v1
-    with tf.Graph().as_default(), v1.Session() as session:
-        x = v1.placeholder(tf.float32, [None], name="x")
-        weight = v1.get_variable("weight", initializer=4.0, use_resource=False)
-        y = tf.identity(x * weight, name="y")
-        session.run(v1.global_variables_initializer())
-        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": y})
-        builder = v1.saved_model.Builder(str(path))
-        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
-        builder.save()
 
 
 def free_ports(count: int) -> list[int]:
@@ -284,3 +214,20 @@ def client(tmp_path_factory: pytest.TempPathFactory, library: Library):
     servers = Servers(root)
     yield servers.start(config, "--rest_api_enable_cors_support")
     servers.stop()
+
+
+@pytest.fixture(scope="session")
+def launch():
+    """Starts a server of a SavedModel under the name `judge`, and returns a client of it."""
+    started = []
+
+    def start(folder: Path, saved_model: Path, version: int, extra: str, *flags: str, warm_up: Any = ()) -> Client:
+        copy = shutil.copytree(saved_model, folder / "judge" / str(version))
+        if warm_up:
+            write_warm_up(copy, list(warm_up))
+        started.append(Servers(folder))
+        return started[-1].start(model_config("judge", folder / "judge", extra), *flags)
+
+    yield start
+    for servers in started:
+        servers.close()

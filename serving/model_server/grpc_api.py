@@ -27,6 +27,9 @@ from serving.tensors import TensorError, array_to_proto
 
 PREDICTION_SERVICE, MODEL_SERVICE = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 
+# In a message's place. gRPC takes None for an error of the reader.
+_MALFORMED = object()
+
 
 class GrpcApi:
     """What both services do. A method takes a request and the milliseconds that are left for it, 0 for any time."""
@@ -138,7 +141,7 @@ class GrpcApi:
             started = time.perf_counter()
             response, error = None, None
             try:
-                if request is None:
+                if request is _MALFORMED:
                     raise invalid_argument(f"The message is not a {request_class.DESCRIPTOR.full_name}")
                 response = method(request, _time_left(context))
             except ServerError as refusal:
@@ -159,7 +162,7 @@ class GrpcApi:
             try:
                 return request_class.FromString(message)
             except DecodeError:
-                return None
+                return _MALFORMED
 
         return grpc.unary_unary_rpc_method_handler(
             answer, request_deserializer=parse, response_serializer=lambda response: response.SerializeToString()
@@ -200,6 +203,6 @@ def _fill_spec(answered: Any, asked: Any, version: int) -> None:
 
 
 def _model_name(request: Any, api: str) -> str:
-    if request is None or (api == "MultiInference" and not request.tasks):
+    if request is _MALFORMED or (api == "MultiInference" and not request.tasks):
         return ""
     return str((request.tasks[0] if api == "MultiInference" else request).model_spec.name)

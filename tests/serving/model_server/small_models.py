@@ -29,6 +29,12 @@ def save_small_models(root: Path) -> None:
     save("plus_two", serving_default=(lambda x: {"y": x * 0.5 + 2.0}, x))
     save("plus_three", serving_default=(lambda x: {"y": x * 0.5 + 3.0}, x))
 
+    def value(inputs: Any) -> Any:
+        x = tf.io.parse_example(inputs, {"x": tf.io.FixedLenFeature([], tf.float32)})["x"]
+        return {"outputs": x * 0.5 + 2.0}
+
+    save("judging", serving_default=(value, [spec(tf.string, None, name="inputs")]))
+
     def count_to(n: Any) -> Any:
         return {"i": tf.while_loop(lambda i: i < n, lambda i: i + 1, [tf.constant(0, tf.int64)])[0]}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from serving.artifact import LABELS, read_reference
 from serving.errors import ServingError
-from serving.quiet import import_tensorflow
+from serving.quiet import import_tensorflow, make_tensorflow_lean
 
 TOLERANCE = 1e-5
 
@@ -93,6 +93,7 @@ def _equal(received: np.ndarray, expected: np.ndarray, what: str) -> None:
 
 
 if __name__ == "__main__":
+    make_tensorflow_lean()
     try:
         found = verify(Path(sys.argv[1]))
     except ServingError as error:

@@ -23,7 +23,7 @@ from serving.model_server.sockets import address_of, bind, port_error
 from serving.model_server.text_files import read_message
 from serving.model_server.watcher import Watcher
 from serving.protos import config_pb2
-from serving.quiet import import_tensorflow
+from serving.quiet import import_tensorflow, make_tensorflow_lean
 
 _LOG = logging.getLogger(__name__)
 
@@ -130,10 +130,11 @@ class ModelServer:
 
 
 def run(flags: Flags, ignored: list[str], stop_signals: set[signal.Signals]) -> int:
-    """Serves until one of the stop signals, which the caller has blocked; returns the exit status.
+    """Serves, in a process of its own, until one of the stop signals, which the caller has blocked.
 
-    Raises ServingError if it cannot start.
+    Returns the exit status. Raises ServingError if it cannot start.
     """
+    make_tensorflow_lean()
     for flag in ignored:
         _LOG.warning("%s has no effect in this server", flag)
     server = ModelServer(flags)

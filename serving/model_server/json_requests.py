@@ -32,6 +32,8 @@ _INTEGERS = {
     types_pb2.DT_UINT32,
     types_pb2.DT_UINT64,
 }
+# NumPy's, which are less than TensorFlow's 254.
+_MOST_DIMENSIONS = 64
 
 
 def parse_inputs(document: Mapping[str, Any], name: str, signature: Any) -> tuple[dict[str, Array], bool]:
@@ -153,6 +155,8 @@ def _flatten(value: Any) -> tuple[list[Any], tuple[int, ...]]:
             raise invalid_argument(
                 f"Encountered list at unexpected size: {odd} at level: {depth} expected size: {size}"
             )
+        if depth == _MOST_DIMENSIONS:
+            raise invalid_argument(f"Encountered list at unexpected level: {depth} expected < {_MOST_DIMENSIONS}")
         shape.append(size)
         level = list(chain.from_iterable(level))
     if list in set(map(type, level)):

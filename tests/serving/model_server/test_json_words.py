@@ -12,6 +12,10 @@ def text(client, body, path="half:predict"):
     return client.rest(path, body)[1]["error"]
 
 
+def nested(depth):
+    return [nested(depth - 1)] if depth else [1]
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -89,6 +93,7 @@ def test_a_byte_order_mark_is_passed_over(client):
             "Expecting shape [] but got: [1]",
         ),
         ("half", {"inputs": [[1], [1, 2]]}, "Encountered list at unexpected size: 2 at level: 1 expected size: 1"),
+        ("half", {"inputs": nested(64)}, "Encountered list at unexpected level: 64 expected < 64"),
         ("half", {"inputs": [1, [1]]}, "Encountered list at unexpected level: 1 expected < 1"),
         (
             "half",

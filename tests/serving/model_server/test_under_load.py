@@ -1,5 +1,6 @@
-"""No request is lost or answered wrongly while everything that an operator may do is done to a busy server."""
+"""No request is lost or answered wrongly while all that an operator may do is done to a busy server."""
 
+import contextlib
 import itertools
 import shutil
 import threading
@@ -8,53 +9,154 @@ import time
 import grpc
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 from serving.local_server import local_server
 from serving.protos import model_management_pb2
 from serving.tensors import array_from_proto
 
 REQUESTS = 10_000
-ROUNDS = 4
 BROKEN = 1000
 ALL = "all {}"
 
 
+def model_of(version):
+    """Neighbouring versions answer differently."""
+    return "plus_two" if version % 2 else "plus_three"
+
+
+def right_answer(version, x):
+    return [x * 0.5 + (2 if version % 2 else 3)]
+
+
+def only(*versions):
+    return "specific { " + " ".join(f"versions: {version}" for version in versions) + " }"
+
+
 class History:
-    """Which versions a request could be answered by, and since when: two, while a change is under way."""
+    """Which version had to answer at which time; while a change is under way, more than one may."""
 
     def __init__(self, version):
         self._entries = [(0.0, {version})]
 
-    def changing(self, *versions):
-        self._entries.append((time.monotonic(), set(versions)))
-
-    def settled(self, version):
-        self.changing(version)
+    @contextlib.contextmanager
+    def moving_to(self, version, *, by_way_of=None):
+        """Around what makes the change, and what waits until it is in force."""
+        former = self._entries[-1][1]
+        self._entries.append((time.monotonic(), {*former, by_way_of or version, version}))
+        yield
+        self._entries.append((time.monotonic(), {version}))
 
     def between(self, asked, answered):
-        """The versions at any moment of a time span."""
-        ends = [start for start, _ in self._entries[1:]] + [float("inf")]
+        """The versions of a time span."""
+        entries = list(self._entries)
+        ends = [start for start, _ in entries[1:]] + [answered]
         during = [
-            versions
-            for (start, versions), end in zip(list(self._entries), ends, strict=False)
-            if start <= answered and end >= asked
+            versions for (start, versions), end in zip(entries, ends, strict=True) if start <= answered and end >= asked
         ]
         return set().union(*during)
+
+
+class Operator:
+    """Publishes versions of one model and configures the server, by its config file and by reloads."""
+
+    def __init__(self, folder, library, configure):
+        self.base_path = folder / "m"
+        self.config_file = folder / "models.config"
+        self._library, self._configure = library, configure
+        self.newest, self.stable = History(1), History(1)
+        self.client = self.log = None
+        self.put(1)
+        self.write(ALL, stable=1)
+
+    def put(self, version, model=""):
+        self._library.put(model or model_of(version), self.base_path, version)
+
+    def write(self, policy, stable):
+        """Writes the config file, of which the server takes notice when it next looks."""
+        draft = self.config_file.with_suffix(".draft")
+        draft.write_text(self._config(policy, stable))
+        draft.rename(self.config_file)
+
+    def reload(self, policy, stable):
+        """Sends a config to the server, which goes by it when this returns."""
+        request = model_management_pb2.ReloadConfigRequest()
+        text_format.Parse(self._config(policy, stable), request.config)
+        self.client.models.HandleReloadConfigRequest(request)
+
+    def _config(self, policy, stable):
+        extra = f'model_version_policy {{ {policy} }} version_labels {{ key: "stable" value: {stable} }}'
+        return f"model_config_list {{ {self._configure('m', self.base_path, extra)} }}"
+
+    def wait_for(self, version, state):
+        """As all waiting here, for as long as pytest's timeout allows."""
+        while self.client.states("m").get(version) != state:
+            time.sleep(0.02)
+
+    def wait_for_stable(self, version):
+        while set(self.client.states("m", label="stable")) != {version}:
+            time.sleep(0.02)
+
+    def delete(self, version):
+        shutil.rmtree(self.base_path / str(version))
+        self.wait_for(version, "END")
+
+    def change_by_folders_and_file(self, old, new):
+        """The new version comes by its folder, the old one goes with its own; the config file moves the label."""
+        with self.newest.moving_to(new):
+            self.put(new)
+            self.wait_for(new, "AVAILABLE")
+        with self.stable.moving_to(new):
+            self.write(ALL, stable=new)
+            self.wait_for_stable(new)
+        self.delete(old)
+
+    def change_by_reloads(self, old, new):
+        """The same by configs that are sent, and written, too, so that the server does not go back to the file's."""
+        steps = [(only(old), old, old), (only(old, new), new, old), (only(old, new), new, new), (only(new), new, new)]
+        for policy, newest, stable in steps:
+            with self.newest.moving_to(newest), self.stable.moving_to(stable):
+                self.write(policy, stable)
+                self.reload(policy, stable)
+            if policy == only(old):
+                self.put(new)
+        self.delete(old)
+        self.write(ALL, stable=new)
+        self.reload(ALL, stable=new)
+
+    def change_with_mistakes(self, old, new):
+        """As by folders and file, amid what goes wrong in practice, none of which a request may notice."""
+        self.put(BROKEN, "broken")
+        self.wait_for(BROKEN, "END")
+        with pytest.raises(grpc.RpcError, match="which is not currently available for inference"):
+            self.reload(ALL, stable=BROKEN)
+        self.write(ALL, stable=BROKEN)
+        while "New config refused" not in self.log.read_text():
+            time.sleep(0.02)
+        self.change_by_folders_and_file(old, new)
+        # A config that is sent and not written holds until the server next looks at the file.
+        self.put(old)
+        self.wait_for(old, "AVAILABLE")
+        with self.newest.moving_to(new, by_way_of=old), self.stable.moving_to(new, by_way_of=old):
+            self.reload(only(old), stable=old)
+            self.wait_for_stable(new)
+        self.delete(old)
 
 
 class Load:
     """Clients that ask on and on over both transports, for the newest version and for the stable one."""
 
-    def __init__(self, client, newest, stable):
-        self._client = client
-        self._stopping = threading.Event()
-        self.errors, self.wrong, self.answered = [], [], set()
+    def __init__(self, operator):
+        self._client = operator.client
+        self._stopping, self._lock = threading.Event(), threading.Lock()
         self.count = 0
-        self._lock = threading.Lock()
-        ways = itertools.product((self._over_grpc, self._over_rest), ((None, newest), ("stable", stable)))
+        self.errors, self.wrong, self.seen = [], [], set()
+        kinds = itertools.product(
+            (self._over_grpc, self._over_rest), ((None, operator.newest), ("stable", operator.stable))
+        )
         self._threads = [
-            threading.Thread(target=self._run, args=(ask, label, history, number))
-            for number, (ask, (label, history)) in enumerate(list(ways) * 2)
+            threading.Thread(target=self._ask, args=(ask, label, history, start))
+            for start, (ask, (label, history)) in enumerate(list(kinds) * 2)
         ]
 
     def _over_grpc(self, label, x):
@@ -64,31 +166,28 @@ class Load:
 
     def _over_rest(self, label, x):
         """The answer; REST does not say which version gave it."""
-        path = f"m/labels/{label}:predict" if label else "m:predict"
-        status, answer = self._client.rest(path, {"inputs": [x]})
-        if status != 200:
-            raise AssertionError(f"{status} {answer}")
+        status, answer = self._client.rest(f"m/labels/{label}:predict" if label else "m:predict", {"inputs": [x]})
+        assert status == 200, answer
         return answer["outputs"], None
 
-    def _run(self, ask, label, history, number):
-        for x in itertools.count(number):
+    def _ask(self, ask, label, history, start):
+        for number in itertools.count(start):
             if self._stopping.is_set():
                 return
-            x %= 1000
-            asked = time.monotonic()
+            x, asked = number % 1000, time.monotonic()
             try:
                 answer, version = ask(label, x)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is a lost request
                 self.errors.append(f"{ask.__name__} {label}: {error!r}")
                 continue
             possible = history.between(asked, time.monotonic())
-            by = [each for each in possible if version in (None, each) and answer == [right_answer(each, x)]]
+            by = [each for each in possible if version in (None, each) and answer == right_answer(each, x)]
             if not by:
-                self.wrong.append(f"{ask.__name__} {label} {x}: {answer} by {version}, of {possible}")
+                self.wrong.append(f"{ask.__name__} {label} {x}: {answer} of {version}, not of {possible}")
             with self._lock:
                 self.count += 1
                 if len(possible) == 1:
-                    self.answered.add((ask.__name__, label, *possible))
+                    self.seen.add((ask.__name__, label, *possible))
 
     def __enter__(self):
         for thread in self._threads:
@@ -100,135 +199,35 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def wait_for(self, count):
-        while self.count < count:
-            time.sleep(0.05)
-
-
-def model_of(version):
-    """Neighbouring versions answer differently."""
-    return "plus_two" if version % 2 else "plus_three"
-
-
-def right_answer(version, x):
-    return x * 0.5 + (2 if version % 2 else 3)
-
-
-class Operator:
-    """Publishes versions of one model and writes its config, and tells the histories what that changes."""
-
-    def __init__(self, folder, library, configure):
-        self.base_path = folder / "m"
-        self.config_file = folder / "models.config"
-        self._library, self._configure = library, configure
-        self.newest, self.stable = History(1), History(1)
-        self.put(1)
-        self.write(ALL, stable=1)
-
-    def connect(self, client):
-        self.client = client
-
-    def put(self, version, name=None):
-        return self._library.put(name or model_of(version), self.base_path, version)
-
-    def config(self, policy, stable):
-        extra = f'model_version_policy {{ {policy} }} version_labels {{ key: "stable" value: {stable} }}'
-        return f"model_config_list {{ {self._configure('m', self.base_path, extra)} }}"
-
-    def write(self, policy, stable):
-        """Writes the config file, of which the server takes notice when it next looks."""
-        draft = self.config_file.with_suffix(".draft")
-        draft.write_text(self.config(policy, stable))
-        draft.rename(self.config_file)
-
-    def reload(self, policy, stable):
-        """Sends a config to the server, which has changed over when this returns."""
-        from google.protobuf import text_format
-
-        request = model_management_pb2.ReloadConfigRequest()
-        text_format.Parse(self.config(policy, stable), request.config)
-        self.client.models.HandleReloadConfigRequest(request)
-
-    def wait_for_stable(self, version):
-        while set(self.client.states("m", label="stable")) != {version}:
-            time.sleep(0.02)
-
-    def wait_for(self, version, state):
-        while self.client.states("m").get(version) != state:
-            time.sleep(0.02)
-
-
-def only(*versions):
-    return "specific { " + " ".join(f"versions: {version}" for version in versions) + " }"
-
-
-def by_folders_and_file(operator, old, new):
-    """The next version comes and the last one goes with its folder; the label moves by the config file."""
-    operator.newest.changing(old, new)
-    operator.put(new)
-    operator.wait_for(new, "AVAILABLE")
-    operator.newest.settled(new)
-    operator.stable.changing(old, new)
-    operator.write(ALL, stable=new)
-    operator.wait_for_stable(new)
-    operator.stable.settled(new)
-    shutil.rmtree(operator.base_path / str(old))
-    operator.wait_for(old, "END")
-
-
-def by_reload(operator, old, new):
-    """The same by configs that are sent, and written to the file, too, as `zoo` does."""
-    operator.put(new)
-    for policy, stable in ((only(old), old), (only(old, new), old), (only(old, new), new), (only(new), new)):
-        operator.newest.changing(old, new)
-        operator.stable.changing(old, new)
-        operator.write(policy, stable)
-        operator.reload(policy, stable)
-        operator.newest.settled(new if str(new) in policy else old)
-        operator.stable.settled(stable)
-    operator.wait_for(old, "END")
-
-
-def with_mistakes(operator, old, new):
-    """As by folders, with what goes wrong in practice: it must not be seen by any request."""
-    operator.put(BROKEN, "broken")
-    operator.wait_for(BROKEN, "END")
-    # A label for the version that does not load, by both ways.
-    with pytest.raises(grpc.RpcError, match="which is not currently available for inference"):
-        operator.reload(ALL, stable=BROKEN)
-    operator.write(ALL, stable=BROKEN)
-    time.sleep(1.5)
-    operator.write(ALL, stable=old)
-    by_folders_and_file(operator, old, new)
-    # A config that is sent but not written holds until the server next looks at the file.
-    operator.put(old)
-    operator.wait_for(old, "AVAILABLE")
-    operator.stable.changing(old, new)
-    operator.reload(ALL, stable=old)
-    operator.wait_for_stable(new)
-    operator.stable.settled(new)
-    shutil.rmtree(operator.base_path / str(old))
-    operator.wait_for(old, "END")
-
 
 def test_ten_thousand_requests_while_versions_labels_and_configs_change(library, tmp_path, configure, connect):
     operator = Operator(tmp_path, library, configure)
+    changes = [
+        operator.change_by_folders_and_file,
+        operator.change_by_reloads,
+        operator.change_with_mistakes,
+        operator.change_by_reloads,
+        operator.change_by_folders_and_file,
+    ]
     flags = ["--model_config_file_poll_wait_seconds=1", "--max_num_load_retries=0"]
     with local_server([f"--model_config_file={operator.config_file}", *flags]) as server:
         server.wait_for("m", 1)
         client = connect(*(int(address.rpartition(":")[2]) for address in (server.grpc_address, server.rest_address)))
-        operator.connect(client)
-        with Load(client, operator.newest, operator.stable) as load:
-            steps = [by_folders_and_file, by_reload, with_mistakes, by_reload, by_folders_and_file]
-            for old, step in enumerate(steps, start=1):
-                step(operator, old, old + 1)
-            load.wait_for(REQUESTS)
-        last = len(steps) + 1
-        states = client.states("m")
-        status = client.rest(f"m/versions/{BROKEN}")[1]["model_version_status"][0]
-        log = server.log.read_text()
+        operator.client, operator.log = client, server.log
+        with Load(operator) as load:
+            for old, change in enumerate(changes, start=1):
+                change(old, old + 1)
+            while load.count < REQUESTS:
+                time.sleep(0.05)
+        newest = len(changes) + 1
+        assert client.states("m") == {newest: "AVAILABLE", **dict.fromkeys([*range(1, newest), BROKEN], "END")}
+        broken = client.rest(f"m/versions/{BROKEN}")[1]["model_version_status"][0]["status"]
+        assert "Cannot load" in broken["error_message"]
+        assert "Traceback" not in server.log.read_text()
         client.close()
-    print(load.count, len(load.errors), len(load.wrong))
-    assert not load.errors, (len(load.errors), load.errors[:3])
-    assert not load.wrong, (len(load.wrong), load.wrong[:3])
-    assert "Traceback" not in log
+    assert not load.errors, f"{len(load.errors)} requests failed: {load.errors[:3]}"
+    assert not load.wrong, f"{len(load.wrong)} answers were wrong: {load.wrong[:3]}"
+    # Both models had their turn, by every way of asking.
+    assert {(way, label, model_of(version)) for way, label, version in load.seen} == set(
+        itertools.product(("_over_grpc", "_over_rest"), (None, "stable"), ("plus_two", "plus_three"))
+    )

@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
 def serve(context: typer.Context) -> None:
     """Start the local model server; it takes TensorFlow Serving's flags (zoo serve --help lists them)."""
     import sys
+    from importlib.resources import files
 
     from serving.model_server.__main__ import block_stop_signals, main
 
@@ -49,6 +50,8 @@ def serve(context: typer.Context) -> None:
             err.print("[dim]nothing is published yet: waiting for the first `zoo publish`[/dim]")
         if "model_config_file_poll_wait_seconds" not in given:
             flags.append("--model_config_file_poll_wait_seconds=1")  # so that what is published is served at once
+    if "monitoring_config_file" not in given:
+        flags.append(f"--monitoring_config_file={files('serving') / 'config' / 'monitoring.config'}")
     if "rest_api_port" not in given:
         flags.append(f"--rest_api_port={REST_PORT}")
     sys.exit(main(flags))

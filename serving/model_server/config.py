@@ -82,6 +82,10 @@ def config_from_proto(message: Any) -> ServerConfig:
 def _model(config: Any) -> ModelConfig:
     if not config.name:
         raise invalid_argument(f"A model in model_config_list has no name (base_path {config.base_path!r}).")
+    if not (config.model_platform or config.model_type) or (config.model_platform and config.model_type):
+        which, link = ("both", "and") if config.model_platform else ("neither", "nor")
+        kind, platform = "ModelServerConfig::model_type (deprecated)", "ModelServerConfig::model_platform"
+        raise invalid_argument(f"Illegal setting {which} {kind} {link} {platform}.")
     if config.model_platform != _PLATFORM and config.model_type != model_server_config_pb2.TENSORFLOW:
         raise invalid_argument(
             f"Model {config.name} has model_platform {config.model_platform!r}; only {_PLATFORM!r} is served."

@@ -220,6 +220,9 @@ def test_the_stack(stack, tmp_path):
     (answer,) = zoo("predict", seven, *grpc, "--json")
     assert (answer["version"], answer["run_id"]) == (2, second["run_id"])
     through_proxy(stack, tmp_path, answer)
+    # What Prometheus gets where its config says to ask; the proxy does not lead there.
+    metrics = httpx.get(f"http://127.0.0.1:{stack.variables['REST_PORT']}/monitoring/prometheus/metrics").text
+    assert ':tensorflow:serving:request_count{model_name="digits_cnn",status="OK"}' in metrics
 
     assert zoo("rollback", "digits_cnn", *grpc, "--json")["version"] == 1
     (answer,) = zoo("predict", seven, *grpc, "--json")

@@ -48,6 +48,8 @@ def test_an_empty_config_serves_nothing():
         (models(MODEL, MODEL), "Illegal to list model m multiple times"),
         (models('name: "m" base_path: "m" model_platform: "tensorflow"'), "absolute path; got base_path 'm'"),
         (models('base_path: "/m" model_platform: "tensorflow"'), "no name"),
+        (models('name: "m" base_path: "/m"'), "setting neither ModelServerConfig::model_type (deprecated) nor"),
+        (models(MODEL + "model_type: TENSORFLOW"), "setting both ModelServerConfig::model_type (deprecated) and"),
         (models('name: "m" base_path: "/m" model_platform: "caffe"'), "model_platform 'caffe'"),
         (models(MODEL + "model_version_policy { specific {} }"), "names no versions"),
         ("custom_model_config {}", "custom_model_config is not supported"),

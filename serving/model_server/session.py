@@ -18,6 +18,9 @@ from serving.tensors import Array
 # The loader's only doors are marked as deprecated, on every call.
 tf.get_logger().setLevel("ERROR")
 
+# TensorFlow walks strings with an iterator of NumPy's that has no more, and crashes where it is refused one.
+_MOST_STRING_DIMENSIONS = 32
+
 
 @dataclass(frozen=True)
 class SessionOptions:
@@ -57,6 +60,11 @@ class SavedModelSession:
 
         Raises ServerError with TensorFlow's code and message, DEADLINE_EXCEEDED after `timeout_ms` (0 is no limit).
         """
+        for array in feeds.values():
+            if array.dtype == object and array.ndim > _MOST_STRING_DIMENSIONS:
+                raise invalid_argument(
+                    f"A tensor of strings has at most {_MOST_STRING_DIMENSIONS} dimensions here, not {array.ndim}"
+                )
         inputs = {self._output(name): array for name, array in feeds.items()}
         outputs = [self._output(name) for name in fetches]
         options = _run_options(timeout_ms) if timeout_ms else None

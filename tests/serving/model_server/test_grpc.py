@@ -148,6 +148,16 @@ def test_a_long_message_is_truncated(client):
     assert message.endswith("...TRUNCATED")
 
 
+@pytest.mark.parametrize("size", [0, 1])
+def test_strings_of_many_dimensions(client, size):
+    assert predict_refusal(client, "many", {"s": np.full([size] * 33, b"a", object)}, signature="text") == (
+        "INVALID_ARGUMENT",
+        "A tensor of strings has at most 32 dimensions here, not 33",
+    )
+    most = np.full([size] * 32, b"a", object)
+    assert client.predict("many", {"s": most}, signature="text") == {"text": most.tolist()}
+
+
 def test_a_request_over_four_megabytes(client):
     value = np.arange(3_000_000, dtype=np.float32)
     outputs = client.prediction.Predict(client.request("half", {"x": value})).outputs["y"].float_val

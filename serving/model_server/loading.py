@@ -2,10 +2,12 @@
 
 import functools
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from serving.model_server.errors import ServerError
@@ -15,7 +17,7 @@ from serving.model_server.session import SavedModelSession, SessionOptions
 from serving.model_server.signatures import Servable
 from serving.model_server.versions import leads_out
 from serving.model_server.warmup import warm_up
-from serving.protos import saved_model_pb2
+from serving.protos import meta_graph_pb2, saved_model_pb2
 
 
 def load_servable(
@@ -70,11 +72,24 @@ def _check_contained(path: Path, base_path: Path) -> None:
 
 def _assets(path: Path) -> list[str]:
     """The file names of the assets that a SavedModel has; none where it cannot be read, which its loader will say."""
+    saved_model = saved_model_pb2.SavedModel()
     try:
-        saved_model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    except (OSError, DecodeError):
+        if (path / "saved_model.pb").exists():
+            saved_model.ParseFromString((path / "saved_model.pb").read_bytes())
+        else:
+            text_format.Parse((path / "saved_model.pbtxt").read_text("utf-8"), saved_model)
+    except (OSError, UnicodeDecodeError, DecodeError, text_format.ParseError):
         return []
-    return [asset.filename for graph in saved_model.meta_graphs for asset in graph.asset_file_def]
+    return [name for graph in saved_model.meta_graphs for name in _asset_names(graph)]
+
+
+def _asset_names(graph: Any) -> Iterator[str]:
+    yield from (asset.filename for asset in graph.asset_file_def)
+    if "saved_model_assets" in graph.collection_def:  # where TF1's writer lists them
+        for packed in graph.collection_def["saved_model_assets"].any_list.value:
+            asset = meta_graph_pb2.AssetFileDef()
+            packed.Unpack(asset)
+            yield asset.filename
 
 
 def _refusal(message: str) -> ServerError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.client import pywrap_tf_session
 
@@ -52,7 +53,10 @@ class SavedModelSession:
             raise _server_error(error) from None
         except Exception as error:  # noqa: BLE001 - a damaged file surfaces as whatever its reader raises
             self._session.close()
-            raise ServerError(grpc.StatusCode.INTERNAL, f"Cannot load {path}: {error}") from None
+            # The reader's errors for a graph that is not there, and for tags that none has.
+            missing = isinstance(error, OSError | RuntimeError)
+            code = grpc.StatusCode.NOT_FOUND if missing else grpc.StatusCode.INTERNAL
+            raise ServerError(code, f"Cannot load {path}: {error}") from None
         self.signatures: Mapping[str, Any] = dict(meta_graph.signature_def)
 
     def run(self, feeds: Mapping[str, Array], fetches: Sequence[str], timeout_ms: int = 0) -> list[Array]:
@@ -73,7 +77,9 @@ class SavedModelSession:
             # make_callable check the shapes of feeds in Python, where TensorFlow Serving lets the graph decide, and
             # they cost four times as much a call. A callable of _make_callable_from_options costs a fifth less, but
             # has its timeout built in, and a graph of its own for each.
-            return self._session._call_tf_sessionrun(options, inputs, outputs, [], None)
+            values = self._session._call_tf_sessionrun(options, inputs, outputs, [], None)
+            # A string scalar comes as bytes, every other tensor as an array or a NumPy scalar.
+            return [np.array(value, dtype=object) if isinstance(value, bytes) else value for value in values]
         except tf.errors.OpError as error:
             raise _server_error(error) from None
         finally:

@@ -14,6 +14,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from google.protobuf import text_format
+
+from serving.protos import meta_graph_pb2, saved_model_pb2
 
 ROOT = Path(__file__).parents[3]
 # What the command line, the pipelines and the tracking bring, and a model server has no use for.
@@ -234,14 +237,23 @@ class TestPaths:
         assert "words.txt is a link that leads out of" in reason
 
     @pytest.mark.parametrize("name", ["../../../secret", "/etc/hostname"])
-    def test_an_asset_whose_name_leads_out(self, servers, library, tmp_path, configure, name):
-        from serving.protos import saved_model_pb2
-
+    @pytest.mark.parametrize("way", ["field", "collection", "text"])
+    def test_an_asset_whose_name_leads_out(self, servers, library, tmp_path, configure, name, way):
+        """Listed in the field, in the collection that TF1's writer has for it, or in a graph in text format."""
         version = library.put("tf1", tmp_path / "m", 1)
-        model = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
-        asset = model.meta_graphs[0].asset_file_def.add(filename=name)
+        file = version / "saved_model.pb"
+        model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+        asset = meta_graph_pb2.AssetFileDef(filename=name)
         asset.tensor_info.name = "x:0"
-        (version / "saved_model.pb").write_bytes(model.SerializeToString())
+        if way == "collection":
+            model.meta_graphs[0].collection_def["saved_model_assets"].any_list.value.add().Pack(asset)
+        else:
+            model.meta_graphs[0].asset_file_def.append(asset)
+        if way == "text":
+            file.unlink()
+            file.with_suffix(".pbtxt").write_text(text_format.MessageToString(model))
+        else:
+            file.write_bytes(model.SerializeToString())
         client = servers.start(configure("m", tmp_path / "m"))
         state, code, reason = self.states_and_reason(client)
         assert (state, code) == ("END", "PERMISSION_DENIED")

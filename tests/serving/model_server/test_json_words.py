@@ -58,7 +58,7 @@ def test_a_byte_order_mark_is_passed_over(client):
         (
             "half",
             {"signature_name": 5},
-            'JSON Value: {"signature_name": 5} not formatted correctly. '
+            """JSON Value: {"signature_name": 5} not formatted correctly. """
             "'signature_name' key must be a string value.",
         ),
         ("half", {}, "Missing 'inputs' or 'instances' key"),

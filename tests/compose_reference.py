@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from serving.config_protos import MonitoringConfig
+from serving.config_protos import BatchingParameters, MonitoringConfig, SSLConfig
 from serving.protos import model_server_config_pb2
 from tests.compose_file import interpolated
 
@@ -17,6 +17,8 @@ LOOPBACK = ("127.0.0.1", "::1")
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "model_config_file": lambda text: text_format.Parse(text, model_server_config_pb2.ModelServerConfig()),
     "monitoring_config_file": lambda text: text_format.Parse(text, MonitoringConfig()),
+    "batching_parameters_file": lambda text: text_format.Parse(text, BatchingParameters()),
+    "ssl_config_file": lambda text: text_format.Parse(text, SSLConfig()),
 }
 _VALUES: dict[str, Callable[[str], bool]] = {
     "bool": lambda text: text.lower() in ("true", "false", "1", "0"),

@@ -67,14 +67,16 @@ class Flags:
     ssl_config_file: str = _flag("", "text-format SSLConfig: TLS for gRPC")
     enable_grpc_healthcheck_service: bool = _flag(False, "offer gRPC's health checking service")
     tensorflow_session_config_file: str = _flag("", "text-format tensorflow.ConfigProto for the Sessions")
+    enable_batching: bool = _flag(False, "run requests that come at the same time as one batch")
+    batching_parameters_file: str = _flag("", "text-format BatchingParameters; needs --enable_batching")
+    enable_per_model_batching_parameters: bool = _flag(
+        False, "read BatchingParameters from a version's batching_params.pbtxt, where it has one"
+    )
     drain_seconds: float = _flag(10.0, "seconds that requests in flight get when the server is told to stop")
     max_request_bytes: int = _flag(LARGEST_REQUEST, "the largest request that is taken, unpacked")
     log_format: str = _flag("text", f"form of the log on standard error: {' or '.join(FORMATS)}")
     version: bool = _flag(False, "print the version and exit")
 
-    enable_batching: bool = _inert(False, "batch requests together")
-    batching_parameters_file: str = _inert("", "text-format BatchingParameters; needs --enable_batching")
-    enable_per_model_batching_parameters: bool = _inert(False, "read batching parameters from each model")
     use_alts_credentials: bool = _inert(False, "use Google's ALTS credentials")
     platform_config_file: str = _inert("", "text-format PlatformConfigMap")
     num_unload_threads: int = _inert(0, "versions that unload at the same time")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -45,8 +46,16 @@ class GrpcApi:
         return {
             PREDICTION_SERVICE: {
                 "Predict": self._handler(self.predict, predict_pb2.PredictRequest, "Predict"),
-                "Classify": self._handler(self.classify, classification_pb2.ClassificationRequest, "Classify"),
-                "Regress": self._handler(self.regress, regression_pb2.RegressionRequest, "Regress"),
+                "Classify": self._handler(
+                    partial(self.ask_about_examples, classify, classification_pb2.ClassificationResponse),
+                    classification_pb2.ClassificationRequest,
+                    "Classify",
+                ),
+                "Regress": self._handler(
+                    partial(self.ask_about_examples, regress, regression_pb2.RegressionResponse),
+                    regression_pb2.RegressionRequest,
+                    "Regress",
+                ),
                 "MultiInference": self._handler(
                     self.multi_inference, inference_pb2.MultiInferenceRequest, "MultiInference"
                 ),
@@ -74,21 +83,11 @@ class GrpcApi:
                 raise ServerError(grpc.StatusCode.UNIMPLEMENTED, f"Output {alias}: {error}") from None
         return response
 
-    def classify(self, request: Any, timeout_ms: int) -> Any:
-        """Classifies the request's tf.Examples."""
+    def ask_about_examples(self, ask: Callable[..., Any], response_class: Any, request: Any, timeout_ms: int) -> Any:
+        """Classifies or regresses the request's tf.Examples."""
         spec = _spec(request)
         with self._manager.lease(*_target(spec)) as (number, servable):
-            result = classify(servable, spec.signature_name, request.input, timeout_ms)
-        response = classification_pb2.ClassificationResponse(result=result)
-        _fill_spec(response.model_spec, spec, number)
-        return response
-
-    def regress(self, request: Any, timeout_ms: int) -> Any:
-        """Gives a value for each of the request's tf.Examples."""
-        spec = _spec(request)
-        with self._manager.lease(*_target(spec)) as (number, servable):
-            result = regress(servable, spec.signature_name, request.input, timeout_ms)
-        response = regression_pb2.RegressionResponse(result=result)
+            response = response_class(result=ask(servable, spec.signature_name, request.input, timeout_ms))
         _fill_spec(response.model_spec, spec, number)
         return response
 

@@ -3,6 +3,7 @@
 import functools
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import grpc
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
+from serving.model_server.batching import BatchedSession
+from serving.model_server.batching_config import BatchingOptions, batching_of
 from serving.model_server.errors import ServerError
 from serving.model_server.flags import Flags
 from serving.model_server.metrics import Metrics
@@ -20,17 +23,25 @@ from serving.model_server.warmup import warm_up
 from serving.protos import meta_graph_pb2, saved_model_pb2
 
 
-def load_servable(
-    name: str, path: Path, base_path: Path, flags: Flags, session_config: Any, metrics: Metrics
-) -> Servable:
+@dataclass(frozen=True)
+class LoadSettings:
+    """What all models of a server share: its flags, the `tensorflow.ConfigProto` and the batching that they name."""
+
+    flags: Flags
+    session_config: Any
+    batching: BatchingOptions | None
+
+
+def load_servable(name: str, path: Path, base_path: Path, settings: LoadSettings, metrics: Metrics) -> Servable:
     """Loads the SavedModel in `path` and replays its warm-up requests; raises ServerError if either fails.
 
     So it does where a file of the model lies outside of `base_path`, by a link or by the name of an asset.
     """
+    flags = settings.flags
     started = time.perf_counter()
     try:
         _check_contained(path, base_path)
-        session = SavedModelSession(path, _session_options(flags, session_config))
+        session = _load(path, settings)
     except ServerError:
         metrics.count_load(str(path), succeeded=False, seconds=time.perf_counter() - started)
         raise
@@ -50,15 +61,18 @@ def load_servable(
     return servable
 
 
-def _session_options(flags: Flags, session_config: Any) -> SessionOptions:
+def _load(path: Path, settings: LoadSettings) -> SavedModelSession:
+    flags = settings.flags
+    batching = batching_of(path, flags, settings.batching)
     both = flags.tensorflow_session_parallelism
-    return SessionOptions(
+    options = SessionOptions(
         tags=tuple(flags.saved_model_tags.split(",")),
         intra_op_threads=flags.tensorflow_intra_op_parallelism or both,
         inter_op_threads=flags.tensorflow_inter_op_parallelism or both,
         gpu_memory_fraction=flags.per_process_gpu_memory_fraction,
-        config=session_config,
+        config=settings.session_config,
     )
+    return SavedModelSession(path, options) if batching is None else BatchedSession(path, options, batching)
 
 
 def _check_contained(path: Path, base_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from serving.config_protos import MonitoringConfig
 from serving.errors import ServingError
+from serving.model_server.batching_config import read_batching
 from serving.model_server.config import read_config
 from serving.model_server.flags import Flags
 from serving.model_server.grpc_api import GrpcApi
@@ -35,6 +36,7 @@ class ModelServer:
         """Reads the configs and binds the ports; raises ServingError for a wrong config or a port that is taken."""
         self._flags = flags
         self._config, text = read_config(flags)
+        self._batching = read_batching(flags)
         self._session_config = None
         if flags.tensorflow_session_config_file:
             file = flags.tensorflow_session_config_file
@@ -107,9 +109,10 @@ class ModelServer:
         self._watcher.start()
 
     def _load(self, name: str, path: Path, base_path: Path) -> Servable:
-        from serving.model_server.loading import load_servable
+        from serving.model_server.loading import LoadSettings, load_servable
 
-        return load_servable(name, path, base_path, self._flags, self._session_config, self._metrics)
+        settings = LoadSettings(self._flags, self._session_config, self._batching)
+        return load_servable(name, path, base_path, settings, self._metrics)
 
     def _make_rest(self) -> RestServer:
         flags = self._flags

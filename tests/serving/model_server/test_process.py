@@ -72,7 +72,7 @@ def test_flags_that_are_wrong(arguments, fragment):
 
 
 def test_flags_without_effect_are_named_once():
-    assert ignored_flags(["--enable_batching", "--port=1", "--enable_batching=true"]) == ["--enable_batching"]
+    assert ignored_flags(["--enable_profiler", "--port=1", "--enable_profiler=true"]) == ["--enable_profiler"]
 
 
 FLAGS_OF_TENSORFLOW_SERVING = """

@@ -18,7 +18,7 @@ EXAMPLE = ROOT / ".env.example"
 SERVINGS = ["tensorflow-serving", "tensorflow-serving-cpu"]
 HERE = {"PWD": "/somewhere"}
 # Flags that are ours alone, and one that only older releases of TensorFlow Serving have.
-OURS = {"host", "drain_seconds"}
+OURS = ("host", "drain_seconds", "max_request_bytes", "log_format")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from serving.config_protos import MonitoringConfig
 from serving.errors import ServingError
 from serving.model_server.batching_config import read_batching
 from serving.model_server.config import read_config
+from serving.model_server.errors import ServerError, internal_error
 from serving.model_server.flags import Flags
 from serving.model_server.grpc_api import GrpcApi
 from serving.model_server.grpc_server import GrpcServer
@@ -112,7 +113,12 @@ class ModelServer:
         from serving.model_server.loading import LoadSettings, load_servable
 
         settings = LoadSettings(self._flags, self._session_config, self._batching)
-        return load_servable(name, path, base_path, settings, self._metrics)
+        try:
+            return load_servable(name, path, base_path, settings, self._metrics)
+        except ServerError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not keep other versions from serving
+            raise internal_error(fault, f"Loading {path}") from None
 
     def _make_rest(self) -> RestServer:
         flags = self._flags

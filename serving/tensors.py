@@ -1,6 +1,7 @@
 """TensorProto to numpy array and back, for every dtype that a request can carry."""
 
 import math
+import sys
 from typing import Any
 
 import ml_dtypes
@@ -38,7 +39,9 @@ _DTYPES: dict[int, tuple[np.dtype[Any], str, Any]] = {
 }
 _STRING = np.dtype(object)
 # Bytes that values which were not sent may take: else a request of a few bytes could ask for all memory there is.
-_LARGEST_FILL = 2**28
+_LARGEST_FILL = 2**26
+_AS_PACKED = (np.float32, np.float64, np.bool_)
+_FEW, _PIECE = 64, 2**16  # values
 _STRING_BYTES = 32  # about what an empty string takes on its way into the graph
 _FROM_NUMPY = {dtype: enum for enum, (dtype, _, _) in _DTYPES.items()}
 
@@ -73,7 +76,7 @@ def shape_text(array: Array) -> str:
 def array_from_proto(proto: Any) -> Array:
     """The array that a TensorProto holds, in `tensor_content` or in typed fields.
 
-    Fewer values than the shape has elements are filled up with the last one (or zeros), as TensorFlow does, to 256 MiB
+    Fewer values than the shape has elements are filled up with the last one (or zeros), as TensorFlow does, to 64 MiB
     at most. Raises TensorError where values and shape do not fit, or the dtype is unknown.
     """
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
@@ -123,6 +126,26 @@ def array_to_proto(array: Array, *, as_content: bool) -> Any:
     if as_content and dtype != _STRING:
         proto.tensor_content = flat.tobytes()
     else:
-        values = flat if element is np.object_ else flat.view(element)
-        getattr(proto, field).extend(values.tolist())
+        _fill(proto, field, flat if element is np.object_ else flat.view(element))
     return proto
+
+
+def _fill(proto: Any, field: str, values: Array) -> None:
+    if values.dtype in _AS_PACKED and values.size > _FEW and sys.byteorder == "little":
+        # Packed on the wire, such values are their bytes in a row: no Python object is made of any of them.
+        tag = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | 2
+        proto.MergeFromString(bytes([tag]) + _varint(values.nbytes) + values.tobytes())
+        return
+    # In pieces, since objects take ten times the memory of values.
+    repeated = getattr(proto, field)
+    for start in range(0, len(values), _PIECE):
+        repeated.extend(values[start : start + _PIECE].tolist())
+
+
+def _varint(number: int) -> bytes:
+    """A number as protobuf's wire format writes it."""
+    digits = []
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*digits, number])

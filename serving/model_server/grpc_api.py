@@ -28,6 +28,7 @@ from serving.tensors import TensorError, array_to_proto
 
 PREDICTION_SERVICE, MODEL_SERVICE = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 
+_LONGEST = 2**31 - 1  # milliseconds that a run's timeout can have
 # In a message's place. gRPC takes None for an error of the reader.
 _MALFORMED = object()
 
@@ -173,11 +174,11 @@ def _time_left(context: grpc.ServicerContext) -> int:
     if not context.is_active():
         raise ServerError(grpc.StatusCode.CANCELLED, "The caller has gone")
     seconds: float | None = context.time_remaining()
-    if seconds is None:
-        return 0
+    if seconds is None or seconds * 1000 > _LONGEST:
+        return 0  # gRPC says centuries where there is none
     if seconds <= 0:
         raise ServerError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline exceeded before the request's turn came")
-    return max(1, int(min(seconds * 1000, 2**31 - 1)))
+    return max(1, int(seconds * 1000))
 
 
 def _spec(request: Any) -> Any:

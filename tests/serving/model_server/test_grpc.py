@@ -91,6 +91,15 @@ def test_one_typed_value_fills_the_shape(client):
     assert list(client.prediction.Predict(request).outputs["y"].float_val) == [7.0, 7.0, 7.0]
 
 
+@pytest.mark.parametrize(("signature", "alias", "value"), [("floats", "x", np.float32([8])), ("text", "s", [b"a"])])
+def test_but_not_to_more_than_memory_should_hold(client, signature, alias, value):
+    request = client.request(
+        "many", {alias: np.array(value, object if signature == "text" else None)}, signature=signature
+    )
+    request.inputs[alias].tensor_shape.dim[0].size = 2**25
+    assert refusal(client.prediction.Predict, request) == ("INVALID_ARGUMENT", f"tensor parsing error: {alias}")
+
+
 def test_a_model_in_tf1_style_is_served(client):
     assert client.predict("tf1", X) == {"y": [4.0, 8.0]}
 

@@ -82,10 +82,18 @@ def array_from_proto(proto: Any) -> Array:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.dtype not in _DTYPES or proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise TensorError(f"A tensor of dtype {proto.dtype} and shape {list(shape)} cannot be read.")
+    # An empty tensor takes no memory, but what is reduced over its empty side may.
+    if 0 in shape and _size(_DTYPES[proto.dtype][0], math.prod(size for size in shape if size)) > _LARGEST_FILL:
+        raise TensorError(f"A tensor of shape {list(shape)} is too large to be empty.")
     try:
         return _values(proto, math.prod(shape)).reshape(shape)
     except (ValueError, OverflowError, MemoryError):
         raise TensorError(f"The values of a tensor do not fit its shape {list(shape)}.") from None
+
+
+def _size(dtype: np.dtype[Any], count: int) -> int:
+    """Bytes that so many values take."""
+    return count * (_STRING_BYTES if dtype == _STRING else dtype.itemsize)
 
 
 def _values(proto: Any, count: int) -> Array:
@@ -101,7 +109,7 @@ def _values(proto: Any, count: int) -> Array:
         return values
     if len(values) > count:
         raise ValueError(f"{len(values)} values for {count} elements")
-    if count * (_STRING_BYTES if dtype == _STRING else dtype.itemsize) > _LARGEST_FILL:
+    if _size(dtype, count) > _LARGEST_FILL:
         raise ValueError(f"{len(values)} values for {count} elements are too few to be filled up")
     if len(values) == 0:
         return np.full(count, b"" if dtype == _STRING else 0, dtype=dtype)

@@ -100,6 +100,13 @@ def test_but_not_to_more_than_memory_should_hold(client, signature, alias, value
     assert refusal(client.prediction.Predict, request) == ("INVALID_ARGUMENT", f"tensor parsing error: {alias}")
 
 
+def test_an_empty_tensor_with_a_giant_side(client):
+    request = client.request("many", {"x": np.zeros((0, 3), np.float32)}, signature="floats")
+    assert client.prediction.Predict(request).outputs["y"].tensor_shape.dim[1].size == 3
+    request.inputs["x"].tensor_shape.dim[1].size = 2**31 - 1
+    assert refusal(client.prediction.Predict, request) == ("INVALID_ARGUMENT", "tensor parsing error: x")
+
+
 def test_a_model_in_tf1_style_is_served(client):
     assert client.predict("tf1", X) == {"y": [4.0, 8.0]}
 

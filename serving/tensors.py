@@ -98,6 +98,8 @@ def _size(dtype: np.dtype[Any], count: int) -> int:
 
 def _values(proto: Any, count: int) -> Array:
     dtype, field, element = _DTYPES[proto.dtype]
+    if proto.tensor_content and proto.dtype == types_pb2.DT_BOOL:
+        return np.frombuffer(proto.tensor_content, dtype=np.uint8) != 0
     if proto.tensor_content and dtype != _STRING:
         return np.frombuffer(proto.tensor_content, dtype=dtype)
     raw = getattr(proto, field)

@@ -6,6 +6,7 @@ run by itself, and so is what has no first axis in common.
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ class BatchedSession(SavedModelSession):
         if rows > most:
             raise invalid_argument(f"Task size {rows} is larger than maximum input batch size {most}")
         inputs = {batched.feeds[name]: array for name, array in feeds.items()}
+        began = time.monotonic()
         try:
             return super().run(inputs, [batched.fetches[name] for name in fetches], timeout_ms)
         except ServerError as error:
@@ -72,6 +74,8 @@ class BatchedSession(SavedModelSession):
             if error.code in _FINAL:
                 raise
         # All of a batch fail where one of them is at fault. By itself each gets what is its own.
+        if timeout_ms:
+            timeout_ms = max(1, timeout_ms - round((time.monotonic() - began) * 1000))
         return super().run(feeds, fetches, timeout_ms)
 
     def _wrap(self, feeds: Sequence[str], fetches: Sequence[str]) -> _Batched:
@@ -79,15 +83,19 @@ class BatchedSession(SavedModelSession):
             self._graph.as_graph_def(), sorted({name.partition(":")[0] for name in fetches})
         )
         options = self._batching
+        sizes = list(options.allowed_batch_sizes)
+        if not sizes and options.most_at_once < options.max_batch_size:
+            # The last of the sizes is the most that TensorFlow runs together; with all of them nothing is filled up.
+            sizes = list(range(1, options.most_at_once + 1))
 
         @tf.nondifferentiable_batch_function(
             num_batch_threads=options.num_batch_threads,
             max_batch_size=options.max_batch_size,
             batch_timeout_micros=options.batch_timeout_micros,
-            allowed_batch_sizes=list(options.allowed_batch_sizes) or None,
+            allowed_batch_sizes=sizes or None,
             max_enqueued_batches=options.max_enqueued_batches,
             autograph=False,
-            enable_large_batch_splitting=False,
+            enable_large_batch_splitting=options.enable_large_batch_splitting,
         )
         def run_part(*inputs: Any) -> Any:
             replaced = dict(zip(feeds, inputs, strict=True))

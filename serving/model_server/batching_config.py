@@ -2,7 +2,7 @@
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,27 @@ from serving.model_server.flags import Flags
 from serving.model_server.text_files import read_message
 
 PER_MODEL_FILE = "batching_params.pbtxt"
-_NO_EFFECT = ("pad_variable_length_inputs", "enable_large_batch_splitting", "max_execution_batch_size")
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class BatchingOptions:
-    """With TensorFlow Serving's names and defaults: rows of a batch at most, microseconds that an incomplete one waits,
-    batches that wait at most, threads that run them, and sizes up to which batches are filled up (none: not at all)."""
+    """With TensorFlow Serving's names and defaults: rows of a request and of a batch at most, microseconds that an
+    incomplete batch waits, batches that wait at most, threads that run them, sizes up to which batches are filled up
+    (none: not at all); and whether larger requests are split, into how many rows at most (0: as many as are taken)."""
 
     max_batch_size: int = 1000
     batch_timeout_micros: int = 0
     max_enqueued_batches: int = 10
     num_batch_threads: int = os.cpu_count() or 1
     allowed_batch_sizes: tuple[int, ...] = ()
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 0
+
+    @property
+    def most_at_once(self) -> int:
+        """Rows that run together at most."""
+        return (self.enable_large_batch_splitting and self.max_execution_batch_size) or self.max_batch_size
 
 
 def read_batching(flags: Flags) -> BatchingOptions | None:
@@ -47,14 +54,10 @@ def batching_of(version: Path, flags: Flags, common: BatchingOptions | None) -> 
 
 def _read(flag: str, path: str) -> BatchingOptions:
     message = read_message(flag, path, BatchingParameters())
-    for name in _NO_EFFECT:
-        if message.HasField(name) if name != "pad_variable_length_inputs" else message.pad_variable_length_inputs:
-            _LOG.warning("%s in %s has no effect in this server", name, path)
-    given = {
-        name: getattr(message, name).value
-        for name in ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
-        if message.HasField(name)
-    }
+    if message.pad_variable_length_inputs:
+        _LOG.warning("pad_variable_length_inputs in %s has no effect in this server", path)
+    names = [field.name for field in fields(BatchingOptions) if field.name != "allowed_batch_sizes"]
+    given = {name: getattr(message, name).value for name in names if message.HasField(name)}
     return _check(BatchingOptions(**given, allowed_batch_sizes=tuple(message.allowed_batch_sizes)), path)
 
 
@@ -64,6 +67,7 @@ def _check(options: BatchingOptions, path: str) -> BatchingOptions:
         ("batch_timeout_micros", 0),
         ("max_enqueued_batches", 1),
         ("num_batch_threads", 1),
+        ("max_execution_batch_size", 0),
     ):
         value: Any = getattr(options, name)
         if value < least:
@@ -71,9 +75,12 @@ def _check(options: BatchingOptions, path: str) -> BatchingOptions:
     sizes = options.allowed_batch_sizes
     if list(sizes) != sorted(set(sizes)) or (sizes and sizes[0] < 1):
         raise invalid_argument(f"allowed_batch_sizes entries must be monotonically increasing; see {path}")
-    if sizes and sizes[-1] != options.max_batch_size:
+    if options.most_at_once > options.max_batch_size:
+        raise invalid_argument(f"max_execution_batch_size must be at most max_batch_size; see {path}")
+    if sizes and sizes[-1] != options.most_at_once:
+        name = "max_execution_batch_size" if options.enable_large_batch_splitting else "max_batch_size"
         raise invalid_argument(
-            f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was {sizes[-1]}; expected "
-            f"{options.max_batch_size}; see {path}"
+            f"Last entry in allowed_batch_sizes must match {name}; last entry was {sizes[-1]}; expected "
+            f"{options.most_at_once}; see {path}"
         )
     return options

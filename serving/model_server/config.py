@@ -90,13 +90,14 @@ def _model(config: Any) -> ModelConfig:
         raise invalid_argument(
             f"Model {config.name} has model_platform {config.model_platform!r}; only {_PLATFORM!r} is served."
         )
-    if not os.path.isabs(config.base_path):
+    base_path = config.base_path.removeprefix("file://")
+    if not os.path.isabs(base_path):
         raise invalid_argument(
-            f"Expected model {config.name} to have an absolute path; got base_path {config.base_path!r}."
+            f"Expected model {config.name} to have an absolute path or URI; got base_path()={config.base_path}"
         )
     return ModelConfig(
         name=config.name,
-        base_path=Path(config.base_path),
+        base_path=Path(base_path),
         policy=_policy(config),
         labels=dict(config.version_labels),
     )

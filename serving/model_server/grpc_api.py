@@ -126,9 +126,12 @@ class GrpcApi:
         failed = self._manager.apply(config_from_proto(request.config))
         if failed:
             # The config is in force, and these are tried again: as in TensorFlow Serving.
-            ids = "".join(f"{{name: {version.model_name} version: {version.number}}}, " for version in failed)
-            reasons = "; ".join(f"{version}: {version.error}" for version in failed)
-            message = f"Some models did not become available: {{{ids}}} {reasons}"
+            reasons = "".join(
+                f"{{{{name: {version.model_name} version: {version.number}}} due to error: {version.error}}}, "
+                for version in failed
+            )
+            names = {version.model_name for version in failed}
+            message = f"{len(names)} model(s) did not become available: {{{reasons}}}"
             raise ServerError(grpc.StatusCode.UNKNOWN, message)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()

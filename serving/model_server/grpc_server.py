@@ -2,9 +2,10 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 
 from serving.errors import ServingError
 from serving.model_server.errors import invalid_argument
@@ -34,22 +35,22 @@ class GrpcServer:
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         self._health: health.HealthServicer | None = None
         if flags.enable_grpc_healthcheck_service:
-            # Its watchers hold no thread of the pool.
             self._health = health.HealthServicer()
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-            self._tell_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+            self._server.add_generic_rpc_handlers((_health_handlers(self._health),))
         self._stopped = threading.Event()
+        self._credentials = server_credentials(flags.ssl_config_file)
         self.addresses: list[str] = []
-        credentials = server_credentials(flags.ssl_config_file)
+        # A port of gRPC's listens as soon as it is added, which is too soon here: nothing is loaded yet.
         if flags.port:
-            # gRPC says a taken port in C++ only; ask the socket first.
-            bind(flags.host, flags.port, "port").close()
-            self._listen(address_of(flags.host, flags.port), credentials)
+            bind(flags.host, flags.port, "port").close()  # gRPC says a taken port in C++ only; ask the socket
+            self.addresses.append(address_of(flags.host, flags.port))
         if flags.grpc_socket_path:
-            self._listen(f"unix:{flags.grpc_socket_path}", credentials)
+            self.addresses.append(f"unix:{flags.grpc_socket_path}")
 
     def start(self) -> None:
-        """Starts to accept requests."""
+        """Starts to accept requests; raises ServingError where it cannot listen."""
+        for address in self.addresses:
+            self._listen(address)
         self._server.start()
         self._tell_health(health_pb2.HealthCheckResponse.SERVING)
 
@@ -70,16 +71,33 @@ class GrpcServer:
             for service in ("", PREDICTION_SERVICE, MODEL_SERVICE):
                 self._health.set(service, status)
 
-    def _listen(self, address: str, credentials: grpc.ServerCredentials | None) -> None:
+    def _listen(self, address: str) -> None:
         try:
-            if credentials is None:
+            if self._credentials is None:
                 self._server.add_insecure_port(address)
             else:
-                self._server.add_secure_port(address, credentials)
+                self._server.add_secure_port(address, self._credentials)
         except RuntimeError:
-            reason = "is it taken, or not writable" if credentials is None else "do key and certificate go together"
-            raise ServingError(f"gRPC cannot listen at {address}; {reason}?") from None
-        self.addresses.append(address)
+            doubt = (
+                "is it taken, or not writable" if self._credentials is None else "do key and certificate go together"
+            )
+            raise ServingError(f"gRPC cannot listen at {address}; {doubt}?") from None
+
+
+def _health_handlers(servicer: health.HealthServicer) -> Any:
+    """The health service, which does not wait for the predictions' threads: a busy server is a sound one."""
+
+    def check(request: Any, context: grpc.ServicerContext) -> Any:
+        return servicer.Check(request, context)
+
+    check.experimental_thread_pool = ThreadPoolExecutor(1, thread_name_prefix="health")  # type: ignore[attr-defined]
+    request, response = health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
+    handlers = {
+        "Check": grpc.unary_unary_rpc_method_handler(check, request, response),
+        # A watcher holds no thread.
+        "Watch": grpc.unary_stream_rpc_method_handler(servicer.Watch, request, response),
+    }
+    return grpc.method_handlers_generic_handler(health.SERVICE_NAME, handlers)
 
 
 def _channel_arguments(text: str) -> list[tuple[str, str | int]]:

@@ -6,6 +6,8 @@ It reads JSON with RapidJSON, whose error texts these are.
 import base64
 import binascii
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +31,9 @@ _MISSING_COMMA = {
     "{": "Missing a comma or } after an object member.",
     "[": "Missing a comma or ] after an array element.",
 }
+_LARGE = 2**20
+# An exponent that may be too large for a double, which Python's reader makes infinite.
+_LARGE_EXPONENT = re.compile(r"[eE]\+?[0-9]{3}")
 _LARGEST_UINT64 = 2**64 - 1
 _SMALLEST_INT64 = -(2**63)
 
@@ -39,7 +44,8 @@ def parse_body(body: bytes) -> dict[str, Any]:
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
         # Of bytes the reader would guess the encoding.
-        document = json.loads(body.decode("utf-8-sig"))
+        text = body.decode("utf-8-sig")
+        document = json.loads(text, parse_float=_finite if _LARGE_EXPONENT.search(text) else None)
     except json.JSONDecodeError as error:
         raise invalid_argument(f"JSON Parse error: {_syntax_error(error)} at offset: {_offset(error)}") from None
     except UnicodeDecodeError as error:
@@ -109,9 +115,17 @@ def show(value: Any) -> str:
     return json.dumps(value)
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError
+    return number
+
+
 def _syntax_error(error: json.JSONDecodeError) -> str:
     if error.msg == "Expecting ',' delimiter":
-        return _MISSING_COMMA[_innermost_bracket(error.doc[: error.pos])]
+        # In a large document it is most likely the data, which is not gone through for the sake of a word.
+        return _MISSING_COMMA[_innermost_bracket(error.doc[: error.pos]) if error.pos < _LARGE else "["]
     return _SYNTAX.get(error.msg, error.msg)
 
 

@@ -89,6 +89,11 @@ def _parse_rows(instances: list[Any], dtypes: Mapping[str, int]) -> dict[str, Ar
     for position, element in enumerate(instances):
         if not _is_named(element):
             raise invalid_argument(f"Expecting object but got list at item {position} of input list")
+        for key in element.keys() - dtypes.keys():
+            raise invalid_argument(
+                f"Failed to process element: {position} key: {key} of 'instances' list. Error: INVALID_ARGUMENT: "
+                f"JSON object: does not have named input: {key}"
+            )
         if element.keys() != dtypes.keys():
             raise invalid_argument(
                 f"Failed to process element: {position} of 'instances' list. JSON object: {show(element)} "

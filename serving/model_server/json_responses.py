@@ -32,7 +32,7 @@ def format_outputs(outputs: Mapping[str, Array], *, rows: bool) -> bytes:
         if array.ndim == 1:
             lists[alias] = leaves
             continue
-        width = array.size // size
+        width = array.size // size if size else 0
         lists[alias] = [_nest(leaves[row * width : (row + 1) * width], array.shape[1:]) for row in range(size)]
     if len(lists) > 1:
         elements = [_object(dict(zip(lists, row, strict=True))) for row in zip(*lists.values(), strict=True)]
@@ -61,8 +61,6 @@ def _batch_size(outputs: Mapping[str, Array]) -> int:
     for alias, array in outputs.items():
         if not array.ndim:
             raise invalid_argument(f"Tensor name: {alias} has no shape information ")
-        if not len(array):
-            raise invalid_argument(f"Tensor name: {alias} has invalid batch size: 0")
         size = len(array) if size is None else size
         if len(array) != size:
             raise invalid_argument(f"Tensor name: {alias} has inconsistent batch size: {len(array)} expecting: {size}")

@@ -76,7 +76,7 @@ def _load(path: Path, settings: LoadSettings) -> SavedModelSession:
 
 
 def _check_contained(path: Path, base_path: Path) -> None:
-    for below in path.rglob("*"):
+    for below in (path, *path.rglob("*")):
         if below.is_symlink() and leads_out(below, base_path):
             raise _refusal(f"{below} is a link that leads out of {base_path}")
     for asset in _assets(path):

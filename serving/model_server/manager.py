@@ -145,11 +145,19 @@ class ModelManager:
                 self._load([version for version in {**model.versions, **stage.new}.values() if version.due])
                 self._commit(stage)
 
-    def close(self) -> None:
-        """Unloads everything; versions that requests still hold go with the last of these."""
-        with self._changes:
+    def close(self, timeout: float) -> bool:
+        """Unloads everything; versions that requests still hold go with the last of these.
+
+        False, and nothing is done, where a change of the served set, a load say, takes longer than `timeout` seconds.
+        """
+        if not self._changes.acquire(timeout=timeout):
+            return False
+        try:
             for model in self._models.values():
                 self._leave(model)
+        finally:
+            self._changes.release()
+        return True
 
     def _find(self, name: str, number: int | None, label: str | None) -> Version:
         if label is not None:
@@ -197,14 +205,14 @@ class ModelManager:
         for label, number in stage.config.labels.items():
             if number in loaded & stage.wanted:
                 continue
-            if self._options.allow_labels_for_unavailable and label not in former.labels:
+            if self._options.allow_labels_for_unavailable and former.labels.get(label, number) == number:
                 continue
             failed = model.versions.get(number)
             reason = f": {failed.error}" if failed is not None and failed.error is not None else ""
             raise ServerError(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                f"Request to assign label {label} to version {number} of model {name}, which is not currently "
-                f"available for inference{reason}",
+                f"Request to assign label to version {number} of model {name}, which is not currently available for "
+                f"inference (label {label}){reason}",
             )
 
     def _discard(self, staged: Sequence[_Staged]) -> None:
@@ -228,7 +236,12 @@ class ModelManager:
                 if version.state is State.LOADING and version.servable is not None:
                     version.state = State.AVAILABLE
                     _LOG.info(
-                        "%s: AVAILABLE, loaded in %.2f s", version, version.load_seconds, extra=version.log_fields
+                        "%s: AVAILABLE. Successfully loaded servable version {name: %s version: %d} in %.2f s",
+                        version,
+                        version.model_name,
+                        version.number,
+                        version.load_seconds,
+                        extra=version.log_fields,
                     )
         if former is not model:
             self._leave(former)

@@ -15,7 +15,7 @@ _LOADING = ":tensorflow:cc:saved_model:"
 _LATENCIES = [float(f"{10 * 1.8**power:g}") for power in range(33)]
 _COUNTS = [2.0**power for power in range(15)]
 # prometheus_client's counters end in `_total`, which these of TensorFlow Serving's do not.
-_BARE_COUNTERS = (f"{_SERVING}request_count", f"{_LOADING}load_attempt_count")
+_BARE_COUNTERS = (f"{_SERVING}request_count", f"{_LOADING}load_attempt_count", f"{_LOADING}load_latency")
 
 prometheus_client.disable_created_metrics()
 
@@ -25,7 +25,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        requests, attempts = _BARE_COUNTERS
+        requests, attempts, latency = _BARE_COUNTERS
         self._requests = self._counter(requests, "The total number of requests.", "model_name", "status")
         self._request_latency = self._histogram(
             f"{_SERVING}request_latency",
@@ -48,7 +48,7 @@ class Metrics:
             f"{_SERVING}model_warmup_latency", "Microseconds of a warm-up.", _LATENCIES, "model_path", "status"
         )
         self._load_attempts = self._counter(attempts, "The number of times a load was tried.", "model_path", "status")
-        self._load_latency = self._counter(f"{_LOADING}load_latency", "Microseconds of loading.", "model_path")
+        self._load_latency = self._counter(latency, "Microseconds of loading.", "model_path")
         ProcessCollector(registry=self._registry)
 
     def count_request(self, model: str, status: str, api: str, entrypoint: str, seconds: float) -> None:

@@ -48,6 +48,8 @@ class ModelServer:
             parallel=flags.num_load_threads,
             allow_labels_for_unavailable=flags.allow_version_labels_for_unavailable_models,
         )
+        self.loaded = threading.Event()
+        """Set when the models are loaded, before the first request is taken."""
         self._metrics = Metrics()
         self._manager = ModelManager(self._load, options)
         self._watcher = Watcher(self._manager, flags, text)
@@ -92,10 +94,11 @@ class ModelServer:
             drained &= transport.join(patience())
         if not self._watcher.stop(patience()):
             return False
-        self._manager.close()
-        return drained and not self._manager.busy
+        closed = self._manager.close(patience())
+        return drained and closed and not self._manager.busy
 
     def _serve(self) -> None:
+        self.loaded.set()
         if self._grpc is not None:
             self._grpc.start()
             for address in self._grpc.addresses:
@@ -107,6 +110,7 @@ class ModelServer:
             except OSError as error:
                 raise port_error(address, error, "rest_api_port") from None
             _LOG.info("Exporting HTTP/REST API at:%s ...", address)
+        _LOG.info("Entering the event loop ...")
         self._watcher.start()
 
     def _load(self, name: str, path: Path, base_path: Path) -> Servable:
@@ -147,11 +151,11 @@ def run(flags: Flags, ignored: list[str], stop_signals: set[signal.Signals]) -> 
     for flag in ignored:
         _LOG.warning("%s has no effect in this server", flag)
     server = ModelServer(flags)
-    serving, stopping = threading.Event(), threading.Event()
+    stopping = threading.Event()
 
     def wait_for_signals() -> None:
         name = signal.Signals(signal.sigwait(stop_signals)).name
-        if not serving.is_set():
+        if not server.loaded.is_set():
             _leave(f"{name}: stopped while loading", 0)
         _LOG.info("%s: finishing requests in flight, for %g s at most", name, flags.drain_seconds)
         stopping.set()
@@ -159,7 +163,6 @@ def run(flags: Flags, ignored: list[str], stop_signals: set[signal.Signals]) -> 
 
     threading.Thread(target=wait_for_signals, name="signals", daemon=True).start()
     server.start()
-    serving.set()
     stopping.wait()
     if not server.stop():
         _leave("Requests still in flight are given up", 0)

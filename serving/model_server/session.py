@@ -82,6 +82,9 @@ class SavedModelSession:
             return [np.array(value, dtype=object) if isinstance(value, bytes) else value for value in values]
         except tf.errors.OpError as error:
             raise _server_error(error) from None
+        except UnicodeDecodeError as error:
+            # TensorFlow's error quotes bytes of the request that are no text; its code is lost on the way here.
+            raise invalid_argument(error.object.decode("utf-8", "replace")) from None
         finally:
             if options is not None:
                 pywrap_tf_session.TF_DeleteBuffer(options)

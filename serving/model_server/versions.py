@@ -31,12 +31,10 @@ class State(enum.IntEnum):
 def scan_versions(base_path: Path) -> dict[int, Path]:
     """The version folders below a base path: number to path.
 
-    A version's name is all digits, leading zeros allowed; everything else (a staging folder that starts with a dot, a
-    link that leads out of the base path) is not a version. Of two spellings of a number the longer one counts. Raises
-    OSError if there is no such folder.
+    A version's name is all digits, leading zeros allowed; everything else (a staging folder that starts with a dot) is
+    not a version. Of two spellings of a number the longer one counts. Raises OSError if there is no such folder.
     """
-    named = [path for path in base_path.iterdir() if path.name.isascii() and path.name.isdigit()]
-    folders = [path for path in named if path.is_dir() and not (path.is_symlink() and leads_out(path, base_path))]
+    folders = [path for path in base_path.iterdir() if path.name.isascii() and path.name.isdigit() and path.is_dir()]
     folders.sort(key=lambda path: len(path.name))
     return {int(path.name): path for path in folders if int(path.name) <= _INT64_MAX}
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from typing import Any
 
 from serving.model_server.config import ServerConfig, read_config
@@ -23,6 +24,7 @@ class Watcher:
         self._applied = config_text
         self._count = 0
         self._refused: Any = None
+        self._retry_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
@@ -60,10 +62,11 @@ class Watcher:
         if text == self._applied and self._manager.configs_applied == self._count:
             self._refused = None
             return
-        # A refused config is tried again when its text or the version folders have changed.
+        # A refused config is tried again when its text or the version folders have changed, and as failed loads are.
         attempt = text, _folders(config)
-        if attempt == self._refused:
+        if attempt == self._refused and time.monotonic() < self._retry_at:
             return
+        self._retry_at = time.monotonic() + max(0, self._flags.load_retry_interval_micros) / 1e6
         try:
             # A reload by RPC may have had its turn meanwhile, whose config is in the file by now.
             self._manager.apply(config, lambda: read_config(self._flags)[1] == text)

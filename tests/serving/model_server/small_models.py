@@ -54,6 +54,8 @@ def save_small_models(root: Path) -> None:
         booleans=(lambda b: {"b": b}, [spec(tf.bool, None, name="b")]),
         doubles=(lambda d: {"d": d}, [spec(tf.float64, None, name="d")]),
         floats=(lambda x: {"y": x}, [tf.TensorSpec(None, tf.float32, name="x")]),
+        none=(lambda x: {"found": x[:0]}, x),
+        to_number=(lambda s: {"x": tf.strings.to_number(s)}, [spec(tf.string, None, name="s")]),
         mean=(lambda x: {"mean": tf.reduce_mean(x)}, x),
         uneven=(lambda x: {"all": x, "first": x[:1]}, x),
         halves=(lambda x: {"y": tf.cast(x, tf.float16)}, x),

@@ -46,7 +46,10 @@ def test_an_empty_config_serves_nothing():
     [
         ("nonsense", "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:1"),
         (models(MODEL, MODEL), "Illegal to list model m multiple times"),
-        (models('name: "m" base_path: "m" model_platform: "tensorflow"'), "absolute path; got base_path 'm'"),
+        (
+            models('name: "m" base_path: "m" model_platform: "tensorflow"'),
+            "Expected model m to have an absolute path or URI; got base_path()=m",
+        ),
         (models('base_path: "/m" model_platform: "tensorflow"'), "no name"),
         (models('name: "m" base_path: "/m"'), "setting neither ModelServerConfig::model_type (deprecated) nor"),
         (models(MODEL + "model_type: TENSORFLOW"), "setting both ModelServerConfig::model_type (deprecated) and"),

@@ -122,6 +122,20 @@ def test_a_request_that_the_graph_refuses(client):
     assert "reshape" in message
 
 
+def test_an_error_that_quotes_what_is_no_text(client):
+    code, message = predict_refusal(client, "many", {"s": np.array([b"a\xffb"], object)}, signature="to_number")
+    assert code == "INVALID_ARGUMENT"
+    assert "StringToNumberOp could not correctly convert string: a\ufffdb" in message
+
+
+def test_booleans_of_any_bytes(client):
+    request = client.request("many", {"b": np.zeros(300, bool)}, signature="booleans")
+    request.inputs["b"].ClearField("bool_val")
+    request.inputs["b"].tensor_content = bytes(range(256)) + bytes(44)
+    answer = client.prediction.Predict(request).outputs["b"].bool_val
+    assert list(answer) == [False] + [True] * 255 + [False] * 44
+
+
 def test_refused_inputs(client):
     assert predict_refusal(client, "half", {}) == (
         "INVALID_ARGUMENT",
@@ -224,7 +238,7 @@ def test_a_config_is_reloaded_by_rpc(servers, library, tmp_path, configure):
     model.version_labels["stable"] = 3
     code, message = refusal(client.models.HandleReloadConfigRequest, request)
     assert code == "FAILED_PRECONDITION"
-    assert "label stable to version 3 of model m, which is not currently available for inference" in message
+    assert "label to version 3 of model m, which is not currently available for inference (label stable)" in message
     assert client.predict("m", X, label="stable")["y"] == [3.5, 4.0]
 
     # As in TensorFlow Serving: a request that says nothing does not take everything away.

@@ -16,6 +16,8 @@ import psutil
 import pytest
 from google.protobuf import text_format
 
+from serving.model_server.flags import parse_flags
+from serving.model_server.server import ModelServer
 from serving.protos import meta_graph_pb2, saved_model_pb2
 
 ROOT = Path(__file__).parents[3]
@@ -211,12 +213,14 @@ class TestPaths:
         (status,) = client.rest("m")[1]["model_version_status"]
         return status["state"], status["status"]["error_code"], status["status"]["error_message"]
 
-    def test_a_version_that_is_a_link_out_is_none(self, servers, library, tmp_path, configure):
-        library.put("plus_two", tmp_path / "m", 1)
+    def test_a_version_that_is_a_link_out_does_not_serve(self, servers, library, tmp_path, configure):
         library.put("plus_three", tmp_path / "elsewhere", 7)
+        (tmp_path / "m").mkdir()
         (tmp_path / "m" / "2").symlink_to(tmp_path / "elsewhere" / "7")
         client = servers.start(configure("m", tmp_path / "m"))
-        assert client.states("m") == {1: "AVAILABLE"}
+        state, code, reason = self.states_and_reason(client)
+        assert (state, code) == ("END", "PERMISSION_DENIED")
+        assert "m/2 is a link that leads out of" in reason
 
     def test_a_link_inside_and_a_base_path_that_is_one_are_followed(self, servers, library, tmp_path, configure):
         library.put("plus_two", tmp_path / "real" / "releases", "first")
@@ -262,6 +266,19 @@ class TestPaths:
     @pytest.mark.parametrize("name", ["..%2Fm", "..", "%2E%2E", "m%00", "m/../m"])
     def test_names_of_models_are_no_paths(self, client, name):
         assert client.http.get(f"/v1/models/{name}").status_code in (400, 404)
+
+
+def test_no_port_answers_before_the_models_are_loaded(library, tmp_path, ports):
+    library.put("plus_two", tmp_path / "m", 1)
+    for port in ports(2):
+        flags = parse_flags([f"--port={port}", "--model_name=m", f"--model_base_path={tmp_path / 'm'}"])
+        server = ModelServer(flags)
+        # A look at the port must not tell that it is up.
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+        server.start()
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        assert server.stop()
 
 
 def test_a_port_of_a_name(library, tmp_path, flags):

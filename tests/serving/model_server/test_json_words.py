@@ -36,6 +36,7 @@ def nested(depth):
         ('{"instances": [1]}}', "The document root must not be followed by other values. at offset: 18"),
         ('{"ä": [1]}}', "The document root must not be followed by other values. at offset: 11"),
         ('{"instances": [%s]}' % ("9" * 5000), "Number too big to be stored in double."),
+        ('{"instances": [1e400]}', "Number too big to be stored in double."),
         ('{"instances": %s1}' % ("[" * 100_000), "The document is nested too deeply."),
         ("\ufeff{}".encode("utf-16"), "Invalid encoding in string. at offset: 0"),
     ],
@@ -103,6 +104,17 @@ def test_a_byte_order_mark_is_passed_over(client):
         ("half", {"inputs": [16777217]}, "Cannot convert JSON value: 16777217 to float without loss of precision."),
         ("half", {"inputs": [True]}, "JSON Value: true Type: True is not of expected type: float"),
         ("half", {"inputs": [None]}, "JSON Value: null Type: Null is not of expected type: float"),
+        (
+            "half",
+            {"instances": [{"x": 1, "z": 2}]},
+            "Failed to process element: 0 key: z of 'instances' list. Error: INVALID_ARGUMENT: "
+            "JSON object: does not have named input: z",
+        ),
+        (
+            "many",
+            {"instances": [{"x": 1}]},
+            """Failed to process element: 0 of 'instances' list. JSON object: {"x": 1} keys must be equal to: n,x""",
+        ),
         ("half", {"inputs": {"z": 1}}, "Missing named input: x in 'inputs' object."),
     ],
 )

@@ -76,6 +76,7 @@ class TestMetrics:
         path = ("model_path", str(tmp_path / "m" / "1"))
         assert found[attempts, path, ("status", "success")] == 1
         assert found[attempts, ("model_path", str(tmp_path / "broken" / "1")), ("status", "fail")] == 1
+        assert found["cc:saved_model:load_latency", path] > 0
         assert found["serving:model_warmup_latency_count", path, ("status", "OK")] == 1
 
     def test_names_that_are_no_models_make_no_series(self, client):

@@ -42,6 +42,18 @@ def test_the_health_service(servers, library, tmp_path, configure):
     stopping.join()
 
 
+def test_health_does_not_wait_for_predictions(servers, library, tmp_path, configure):
+    library.put("many", tmp_path / "m", 1)
+    flags = ["--enable_grpc_healthcheck_service", "--grpc_max_threads=1"]
+    client = servers.start(configure("m", tmp_path / "m"), *flags)
+    busy = client.prediction.Predict.future(client.request("m", {"n": np.int64(10**12)}, signature="slow"), timeout=3)
+    time.sleep(0.3)
+    health = health_pb2_grpc.HealthStub(client.channel)
+    assert health.Check(health_pb2.HealthCheckRequest(), timeout=2).status == health_pb2.HealthCheckResponse.SERVING
+    assert not busy.done()
+    assert busy.code().name == "DEADLINE_EXCEEDED"
+
+
 def test_no_health_service_unasked(client):
     health = health_pb2_grpc.HealthStub(client.channel)
     assert code_of(health.Check, health_pb2.HealthCheckRequest()) == "UNIMPLEMENTED"
@@ -198,7 +210,7 @@ def test_a_reload_says_which_new_model_did_not_come_up(servers, library, tmp_pat
     with pytest.raises(grpc.RpcError) as caught:
         client.models.HandleReloadConfigRequest(request)
     assert caught.value.code().name == "UNKNOWN"
-    words = "Some models did not become available: {{name: b version: 1}, } b version 1: "
+    words = "1 model(s) did not become available: {{{name: b version: 1} due to error: "
     assert caught.value.details().startswith(words)
     # As in TensorFlow Serving, the config is in force all the same.
     assert client.predict("n", X)["y"] == [3.5, 4.0]

@@ -95,7 +95,8 @@ def test_refused_paths(client, method, path, status, error):
         ("half", {"instances": [[[1], [1, 2]]]}, "Encountered list at unexpected size: 2 at level: 1 expected size: 1"),
         ("half", {"instances": [{"x": 1}, 2]}, "Expecting object but got list at item 1"),
         ("half", {"instances": [2, {"x": 1}]}, "Expecting value/list but got object at item 1"),
-        ("half", {"instances": [{"z": 1}]}, "keys must be equal to: x"),
+        ("half", {"instances": [{"z": 1}]}, "does not have named input: z"),
+        ("half", {"instances": [{}]}, "keys must be equal to: x"),
         ("many", {"instances": [1]}, "instances is a plain list"),
         ("many", {"inputs": [1]}, "inputs is a plain value/list"),
         ("many", {"inputs": {"x": [1]}}, "Missing named input: n in 'inputs' object."),
@@ -191,6 +192,8 @@ def test_floats_survive_the_way_there_and_back(client):
 
 
 def test_empty_tensors(client):
+    # A detector, say, that finds nothing.
+    assert client.rest("many:predict", signature("none", instances=[1.0, 2.0])) == (200, {"predictions": []})
     assert client.rest("many:predict", signature("floats", inputs=[])) == (200, {"outputs": []})
     assert client.rest("many:predict", signature("floats", instances=[[], []])) == (200, {"predictions": [[], []]})
 

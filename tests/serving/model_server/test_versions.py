@@ -9,8 +9,6 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.errors import ServingError
-
 X = {"x": np.float32([0])}
 TWO, THREE = {"y": [2.0]}, {"y": [3.0]}
 SPECIFIC_1 = "model_version_policy { specific { versions: 1 } }"
@@ -180,18 +178,6 @@ def test_versions_load_side_by_side(servers, library, tmp_path, configure):
     policy = "model_version_policy { all {} }"
     client = servers.start(configure("m", tmp_path / "m", policy), "--num_load_threads=3")
     assert client.states("m") == dict.fromkeys((1, 2, 3), "AVAILABLE")
-
-
-def test_a_label_on_a_version_that_is_not_there_keeps_the_server_from_starting(servers, library, tmp_path, configure):
-    library.put("plus_two", tmp_path / "m", 1)
-    config = configure("m", tmp_path / "m", label("stable", 2))
-    message = "label stable to version 2 of model m, which is not currently available for inference"
-    with pytest.raises(ServingError, match=message):
-        servers.start(config)
-    client = servers.start(config, "--allow_version_labels_for_unavailable_models")
-    with pytest.raises(grpc.RpcError, match=r"Specific\(m, 2\)"):
-        client.predict("m", X, label="stable")
-    assert client.predict("m", X) == TWO
 
 
 def test_a_stopped_server_leaves_no_threads_and_frees_its_ports(servers, library, tmp_path, configure):

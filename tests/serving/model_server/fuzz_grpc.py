@@ -27,7 +27,7 @@ _FIELDS = ("float_val", "double_val", "int_val", "int64_val", "bool_val", "uint3
 def request_to(method, message):
     """A message to a method by its name."""
     service = "ModelService" if method == "GetModelStatus" else "PredictionService"
-    return Rpc(f"/tensorflow.serving.{service}/{method}", message.SerializeToString())
+    return Rpc(f"/tensorflow.serving.{service}/{method}", message.SerializeToString(deterministic=True))
 
 
 def predict(name, signature, tensors):

@@ -1,4 +1,4 @@
-"""REST requests that no honest client sends; a kind of them is a function of a random generator."""
+"""REST requests, nearly all of which no honest client sends; a kind of them is a function of a random generator."""
 
 import base64
 import gzip
@@ -160,6 +160,12 @@ def images_over_rest(rng):
     return request_of("image:predict", {"signature_name": "predict_bytes", "instances": instances})
 
 
+def right_requests(rng):
+    """Amid all the others, an honest client still gets its right answer."""
+    x = rng.randrange(1000)
+    return request_of("half:predict", {"instances": [x, 1]}, answer={"predictions": [x / 2 + 2, 2.5]})
+
+
 # 128 MiB of zeros in 130 kB.
 BOMB = Rest("/v1/models/half:predict", gzip.compress(bytes(2**27), mtime=0), headers={"Content-Encoding": "gzip"})
-KINDS = (damaged_json, odd_documents, odd_examples, packed_bodies, odd_requests, images_over_rest)
+KINDS = (damaged_json, odd_documents, odd_examples, packed_bodies, odd_requests, images_over_rest, right_requests)

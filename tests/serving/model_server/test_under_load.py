@@ -17,7 +17,7 @@ from serving.tensors import array_from_proto
 
 REQUESTS = 10_000
 BROKEN = 1000
-ALL = "all {}"
+ALL, LATEST = "all {}", "latest { num_versions: 1 }"
 
 
 def model_of(version):
@@ -84,9 +84,18 @@ class Operator:
         text_format.Parse(self._config(policy, stable), request.config)
         self.client.models.HandleReloadConfigRequest(request)
 
+    def write_and_reload(self, policy, stable):
+        """As `zoo` does it: what is only sent, the server takes back when it next looks at the file."""
+        self.write(policy, stable)
+        self.reload(policy, stable)
+
     def _config(self, policy, stable):
         extra = f'model_version_policy {{ {policy} }} version_labels {{ key: "stable" value: {stable} }}'
         return f"model_config_list {{ {self._configure('m', self.base_path, extra)} }}"
+
+    def pause(self):
+        """Lets requests come that only one version may answer."""
+        time.sleep(0.3)
 
     def wait_for(self, version, state):
         """As all waiting here, for as long as pytest's timeout allows."""
@@ -106,28 +115,32 @@ class Operator:
         with self.newest.moving_to(new):
             self.put(new)
             self.wait_for(new, "AVAILABLE")
+        self.pause()
         with self.stable.moving_to(new):
             self.write(ALL, stable=new)
             self.wait_for_stable(new)
         self.delete(old)
 
     def change_by_reloads(self, old, new):
-        """The same by configs that are sent, and written, too, so that the server does not go back to the file's."""
+        """The same, but by configs that say which versions are served."""
         steps = [(only(old), old, old), (only(old, new), new, old), (only(old, new), new, new), (only(new), new, new)]
         for policy, newest, stable in steps:
             with self.newest.moving_to(newest), self.stable.moving_to(stable):
-                self.write(policy, stable)
-                self.reload(policy, stable)
+                self.write_and_reload(policy, stable)
+            self.pause()
             if policy == only(old):
                 self.put(new)
         self.delete(old)
-        self.write(ALL, stable=new)
-        self.reload(ALL, stable=new)
+        self.write_and_reload(ALL, stable=new)
 
     def change_with_mistakes(self, old, new):
         """As by folders and file, amid what goes wrong in practice, none of which a request may notice."""
+        # Where only the latest version is wanted and does not load, the former one stays.
+        self.write_and_reload(LATEST, stable=old)
         self.put(BROKEN, "broken")
         self.wait_for(BROKEN, "END")
+        self.pause()
+        self.write_and_reload(ALL, stable=old)
         with pytest.raises(grpc.RpcError, match="which is not currently available for inference"):
             self.reload(ALL, stable=BROKEN)
         self.write(ALL, stable=BROKEN)

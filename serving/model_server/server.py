@@ -86,8 +86,8 @@ class ModelServer:
             self._rest.stop()
 
         def patience() -> float:
-            # A little longer than the transports themselves take to give up what is still in flight.
-            return max(0.0, deadline - time.monotonic()) + 1.0
+            # Longer than the transports themselves take, on a busy machine too, to give up what is still in flight.
+            return max(0.0, deadline - time.monotonic()) + 3.0
 
         drained = True
         for transport in transports:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,7 +22,7 @@ from tests.serving.model_server.fuzz_basics import LARGE_IMAGE, Rest
 
 CASES, WARM_UP, THREADS = 10_000, 3_000, 4
 KINDS = fuzz_rest.KINDS + fuzz_grpc.KINDS
-# Those that take most memory. Allocators keep what they had once, so that a peak stays: these are out of the way first.
+# Those that take most memory; what stays of their peaks shall be there before anything is measured.
 HEAVY = [
     fuzz_rest.BOMB,
     fuzz_rest.request_of("half:predict", '{"instances": ' + "[" * 100_000),
@@ -35,6 +36,8 @@ HEAVY = [
 # The last one is TensorFlow's where it gets no memory.
 FAULTS = {"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
 MEMORY = 8 * 2**30
+# glibc hands back what is freed, so that what is left is what is held.
+ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 
 
 @pytest.fixture
@@ -66,13 +69,15 @@ def server(library, tmp_path_factory, configure):
     models = configure("half", root / "half", 'version_labels { key: "stable" value: 1 }')
     models += "".join(configure(name, root / name) for name in ("many", "judging", "image"))
     (root / "models.config").write_text(f"model_config_list {{ {models} }}")
-    with local_server([f"--model_config_file={root / 'models.config'}"]) as server:
-        server.wait_for("image", 1)
-        process = psutil.Process(server.process.pid)
-        if hasattr(process, "rlimit"):
-            # A request that takes all memory there is shall end in a refusal here, not in another process's death.
-            process.rlimit(psutil.RLIMIT_DATA, (MEMORY, MEMORY))
-        yield server
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ALLOCATOR.items():
+            patch.setenv(name, value)
+        with local_server([f"--model_config_file={root / 'models.config'}"]) as server:
+            server.wait_for("image", 1)
+            if sys.platform == "linux":
+                # A request that takes all memory there is shall end in a refusal here, not in another process's death.
+                psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_DATA, (MEMORY, MEMORY))
+            yield server
 
 
 def make_cases(seed, numbers):
@@ -158,8 +163,12 @@ def test_ten_thousand_malformed_requests(server, connect, seed):
     memory_after(("heavy", request) for request in HEAVY * 2 * THREADS)
     before = memory_after(make_cases(seed, range(WARM_UP)))
     after = memory_after(make_cases(seed, range(WARM_UP, CASES)))
-    # Allocators round by tens of megabytes; some 20 kilobytes left of each case would be more than this.
-    assert after < 1.1 * before + 50 * 2**20, f"ZOO_FUZZ_SEED={seed}: {before} bytes of memory have become {after}"
+    # Three kilobytes left of each case would be more. (TensorFlow itself keeps one of each run that fails within a time
+    # limit, which REST's have.)
+    grown = after - before
+    assert grown < 20 * 2**20 or sys.platform != "linux", (
+        f"ZOO_FUZZ_SEED={seed}: {before} bytes of memory, {grown} more"
+    )
     # The cases were of all sorts, right ones among them.
     assert {200, 400, 404, 413, "OK", "INVALID_ARGUMENT", "NOT_FOUND", "UNIMPLEMENTED"} <= prober.codes
     prober.close()

@@ -150,7 +150,7 @@ class TestImpatience:
         assert client.prediction.Predict(self.slow(client, 3), timeout=10).outputs["i"].int64_val == [3]
 
     def test_nothing_is_done_for_who_has_left_while_waiting(self, client):
-        first = client.prediction.Predict.future(self.slow(client, 300_000))
+        first = client.prediction.Predict.future(self.slow(client, 2_000_000))
         time.sleep(0.2)
         left = [client.prediction.Predict.future(self.slow(client, 10**12)) for _ in range(3)]
         time.sleep(0.2)
@@ -172,7 +172,7 @@ class TestImpatience:
                 answers.append("left")
 
         threads = [
-            threading.Thread(target=ask, args=arguments) for arguments in ((300_000, 60), (10**12, 0.3), (3, 60))
+            threading.Thread(target=ask, args=arguments) for arguments in ((2_000_000, 60), (10**12, 0.3), (3, 60))
         ]
         for thread in threads:
             thread.start()
@@ -180,7 +180,7 @@ class TestImpatience:
         for thread in threads:
             thread.join()
         assert "left" in answers
-        assert {"outputs": 300_000} in answers
+        assert {"outputs": 2_000_000} in answers
         assert {"outputs": 3} in answers
         assert self.runs(client, "Predict") == 2
 

@@ -14,19 +14,9 @@ import grpc
 from serving.model_server.config import ModelConfig, ServerConfig
 from serving.model_server.errors import ServerError, invalid_argument
 from serving.model_server.signatures import Servable
-from serving.model_server.versions import Model, State, Version
+from serving.model_server.versions import LoadOptions, Model, State, Version
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """How versions are loaded: retries after a failure, seconds between them, and how many at the same time."""
-
-    max_retries: int = 5
-    retry_seconds: float = 60.0
-    parallel: int = 1
-    allow_labels_for_unavailable: bool = False
 
 
 @dataclass(frozen=True)

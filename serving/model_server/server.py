@@ -16,13 +16,14 @@ from serving.model_server.errors import ServerError, internal_error
 from serving.model_server.flags import Flags
 from serving.model_server.grpc_api import GrpcApi
 from serving.model_server.grpc_server import GrpcServer
-from serving.model_server.manager import LoadOptions, ModelManager
+from serving.model_server.manager import ModelManager
 from serving.model_server.metrics import DEFAULT_PATH, Metrics
 from serving.model_server.rest_api import RestApi, RestOptions
 from serving.model_server.rest_server import RestServer
 from serving.model_server.signatures import Servable
 from serving.model_server.sockets import address_of, bind, port_error
 from serving.model_server.text_files import read_message
+from serving.model_server.versions import LoadOptions
 from serving.model_server.watcher import Watcher
 from serving.protos import config_pb2
 from serving.quiet import import_tensorflow, make_tensorflow_lean

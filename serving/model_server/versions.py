@@ -44,6 +44,16 @@ def leads_out(link: Path, base_path: Path) -> bool:
     return not link.resolve().is_relative_to(base_path.resolve())
 
 
+@dataclass(frozen=True)
+class LoadOptions:
+    """How versions are loaded: retries after a failure, seconds between them, and how many at the same time."""
+
+    max_retries: int = 5
+    retry_seconds: float = 60.0
+    parallel: int = 1
+    allow_labels_for_unavailable: bool = False
+
+
 @dataclass(eq=False)
 class Version:
     """One version of a model. The manager's lock guards `in_flight`, and `state` once it is AVAILABLE."""

@@ -152,10 +152,9 @@ class GrpcApi:
             except Exception as fault:  # noqa: BLE001 - a fault of ours must still be answered
                 error = internal_error(fault, request_class.DESCRIPTOR.name)
             if api:
-                name = _model_name(request, api)
+                name = self._manager.known(_model_name(request, api))
                 status = "OK" if error is None else error.code.name
-                known = name if self._manager.is_known(name) else ""
-                self._metrics.count_request(known, status, api, "GRPC", time.perf_counter() - started)
+                self._metrics.count_request(name, status, api, "GRPC", time.perf_counter() - started)
             if error is not None:
                 context.abort(error.code, error.wire_message)
             return response

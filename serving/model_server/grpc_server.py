@@ -19,7 +19,7 @@ class GrpcServer:
     """Answers in a pool of threads, on a port, a Unix socket, or both."""
 
     def __init__(self, api: GrpcApi, flags: Flags) -> None:
-        """Binds what the flags ask for; raises ServingError for a port that is taken, and for wrong TLS files."""
+        """Listens to nothing yet; raises ServingError for a port that is taken, and for wrong TLS files."""
         self._pool = ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="grpc")
         self._server = grpc.server(
             self._pool,

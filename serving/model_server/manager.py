@@ -83,9 +83,9 @@ class ModelManager:
             numbers = sorted(versions, reverse=True) if version is None else [version]
             return [(number, versions[number].state, versions[number].error) for number in numbers]
 
-    def is_known(self, name: str) -> bool:
-        """Whether a model of this name is, or was, served."""
-        return name in self._models
+    def known(self, name: str) -> str:
+        """The name if a model of it is, or was, served, else empty: what requests are counted under."""
+        return name if name in self._models else ""
 
     @property
     def busy(self) -> bool:

@@ -134,7 +134,7 @@ class RestApi:
             code = own_error.code
             status, content = _refusal(own_error)
         if call is not None:
-            name = call.target.name if self._manager.is_known(call.target.name) else ""
+            name = self._manager.known(call.target.name)
             self._metrics.count_request(name, code.name, call.action, "REST", time.perf_counter() - started)
         return status, content
 

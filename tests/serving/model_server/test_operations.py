@@ -52,6 +52,10 @@ def test_health_does_not_wait_for_predictions(servers, library, tmp_path, config
     assert health.Check(health_pb2.HealthCheckRequest(), timeout=2).status == health_pb2.HealthCheckResponse.SERVING
     assert not busy.done()
     assert busy.code().name == "DEADLINE_EXCEEDED"
+    # The only thread is free again before the server is stopped.
+    assert client.prediction.Predict(client.request("m", {"n": np.int64(3)}, signature="slow")).outputs[
+        "i"
+    ].int64_val == [3]
 
 
 def test_no_health_service_unasked(client):
